@@ -1,0 +1,1 @@
+"""The `melanoma` command."""

@@ -1,0 +1,1 @@
+"""Labelled images: manifests, splits, and images drawn with known truth."""

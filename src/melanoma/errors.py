@@ -1,0 +1,66 @@
+"""Every exception that this package raises on purpose.
+
+MelanomaError
+├── UserError                the user can mend it: one line on standard error, exit code 2
+│   ├── ConfigError          a recipe or an option that makes no sense
+│   ├── ImageError           bytes that are no image this package judges
+│   ├── ManifestError        a data folder or CSV that cannot be read as labelled images
+│   ├── SplitError           a split that cannot be made or does not fit its manifest
+│   ├── BundleError          a bundle that is damaged, foreign or too new
+│   ├── CalibrationError     too little or one-sided data to calibrate on
+│   ├── MissingExtraError    an optional part of the package is not installed
+│   ├── RunError             a run folder that is in use, or cannot be resumed
+│   └── OutputError          a result cannot be written
+└── TrackingError            MLflow could not be reached; training goes on without it
+"""
+
+
+class MelanomaError(Exception):
+    """Root of the tree in this module's docstring."""
+
+
+class UserError(MelanomaError):
+    """Something the user can mend; the message is one line that says what to do."""
+
+
+class ConfigError(UserError):
+    """A recipe or an option that makes no sense."""
+
+
+class ImageError(UserError):
+    """Bytes that are no image this package judges."""
+
+
+class ManifestError(UserError):
+    """A data folder or CSV that cannot be read as labelled images."""
+
+
+class SplitError(UserError):
+    """A split that cannot be made or does not fit its manifest."""
+
+
+class BundleError(UserError):
+    """A bundle that is damaged, foreign or too new."""
+
+
+class CalibrationError(UserError):
+    """Too little or one-sided data to calibrate on."""
+
+
+class MissingExtraError(UserError):
+    """An optional part of the package is not installed."""
+
+    def __init__(self, extra: str, module: str) -> None:
+        super().__init__(f"{module} is not installed; install it with: pip install 'melanoma[{extra}]'")
+
+
+class RunError(UserError):
+    """A run folder that is in use, or cannot be resumed."""
+
+
+class OutputError(UserError):
+    """A result cannot be written."""
+
+
+class TrackingError(MelanomaError):
+    """MLflow could not be reached; training goes on without it."""

@@ -1,0 +1,1 @@
+"""Image in, `Prediction` out: the light room that every user of a model goes through."""

@@ -1,0 +1,1 @@
+"""Networks, batches, the training loop and the export to the runtime format."""
