@@ -1,0 +1,218 @@
+"""The training loop: checkpoints every epoch and resumes exactly where it was."""
+
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from melanoma.config import OptimizerConfig, Recipe
+from melanoma.errors import RunError
+from melanoma.training.pipeline import Batch, ImageSet, plain_batches, prefetch, training_batches
+
+if TYPE_CHECKING:
+    import keras
+
+Row = dict[str, float]
+EVALUATION_BATCH = 64
+
+
+class Progress:
+    """What the loop tells of itself; override what you want to hear."""
+
+    def on_batch(self, epoch: int, step: int, steps: int, row: Row) -> None:
+        """`step` of `steps` in `epoch` (counted from 0) is done; `row` holds the epoch's figures so far."""
+
+    def on_epoch(self, epoch: int, row: Row) -> None:
+        """`epoch` (counted from 1) is done and checkpointed; `row` holds its figures."""
+
+
+@dataclass
+class State:
+    """Everything besides the weights that a resumed run goes on from."""
+
+    epoch: int = 0
+    best_epoch: int = -1
+    best_loss: float = math.inf
+    history: list[Row] = field(default_factory=list)
+
+
+def fit(
+    model: "keras.Model",
+    train: ImageSet,
+    val: ImageSet,
+    recipe: Recipe,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress | None = None,
+) -> tuple["keras.Model", State]:
+    """Train, or go on from the last checkpoint in `folder`, and return the kept model with its history.
+
+    `keep: best` keeps the epoch of the lowest validation loss, `last` the last one. With the same seed,
+    images and machine the weights are the same bit for bit, however often the run was killed and resumed.
+    Raises RunError when the loss is no longer finite.
+    """
+    progress = progress or Progress()
+    steps = math.ceil(len(train) / recipe.training.batch_size)
+    restored = load_checkpoint(folder)
+    if restored:
+        model, state = restored
+    else:
+        state = State()
+        compile_model(model, recipe, steps)
+    while state.epoch < recipe.training.epochs:
+        batches = training_batches(
+            train, recipe.augmentation, recipe.training.batch_size, seed=seed, epoch=state.epoch
+        )
+        row = _train_epoch(model, batches, steps, state.epoch, progress)
+        with averaged_weights(model):
+            row |= {f"val_{name}": value for name, value in evaluate_model(model, val).items()}
+        _record(state, row)
+        save_checkpoint(folder, model, state)
+        progress.on_epoch(state.epoch, row)
+    return _kept(folder, model, state, recipe), state
+
+
+def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) -> None:
+    """Attach loss, metrics and the optimiser with its schedule. The model must give logits."""
+    import keras
+
+    model.compile(
+        optimizer=_create_optimizer(recipe, steps_per_epoch),
+        loss=keras.losses.BinaryCrossentropy(
+            from_logits=True, label_smoothing=recipe.training.label_smoothing
+        ),
+        metrics=[
+            keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy"),
+            keras.metrics.AUC(from_logits=True, name="auroc"),
+        ],
+    )
+
+
+def evaluate_model(model: "keras.Model", images: ImageSet) -> Row:
+    """Loss, accuracy at probability 0.5, and AUROC on unchanged images, with the weights as they are."""
+    row: Row = {}
+    model.reset_metrics()
+    with prefetch(plain_batches(images, EVALUATION_BATCH)) as batches:
+        for pixels, y_true in batches:
+            row = model.test_on_batch(pixels, y_true, return_dict=True)
+    return _floats(row)
+
+
+@contextmanager
+def averaged_weights(model: "keras.Model") -> Iterator[None]:
+    """The moving average in place of the weights for a while, where the optimiser keeps one."""
+    import keras
+
+    if not model.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def save_checkpoint(folder: Path, model: "keras.Model", state: State) -> None:
+    """Write weights, optimiser, schedule and state as one folder that appears whole or not at all.
+
+    Older checkpoints but the best one are deleted after that.
+    """
+    target = _checkpoint(folder, state.epoch)
+    temporary = folder / f".{target.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    model.save(temporary / "model.keras")
+    (temporary / "state.json").write_text(json.dumps(asdict(state)))
+    temporary.replace(target)
+    for old in _checkpoints(folder):
+        if old not in (target, _checkpoint(folder, state.best_epoch)):
+            shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path) -> tuple["keras.Model", State] | None:
+    """The last whole checkpoint in `folder`, or None when there is none."""
+    import keras
+
+    checkpoints = _checkpoints(folder)
+    if not checkpoints:
+        return None
+    values: dict[str, Any] = json.loads((checkpoints[-1] / "state.json").read_text())
+    return keras.models.load_model(checkpoints[-1] / "model.keras"), State(**values)
+
+
+def _create_optimizer(recipe: Recipe, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
+    import keras
+
+    config = recipe.optimizer
+    average = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
+    rate = _schedule(config, recipe.training.epochs * steps_per_epoch, steps_per_epoch)
+    if config.name == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **average)
+    return keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None, **average)
+
+
+def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int) -> Any:
+    """A constant rate, or warm-up from a hundredth of the peak and then half a cosine down to zero."""
+    import keras
+
+    if config.schedule == "constant":
+        return config.learning_rate
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if not warmup:
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 100, steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
+    )
+
+
+def _train_epoch(
+    model: "keras.Model", epoch_batches: Iterator[Batch], steps: int, epoch: int, progress: Progress
+) -> Row:
+    row: Row = {}
+    model.reset_metrics()
+    with prefetch(epoch_batches) as batches:
+        for step, (pixels, y_true) in enumerate(batches):
+            row = _floats(model.train_on_batch(pixels, y_true, return_dict=True))
+            progress.on_batch(epoch, step + 1, steps, row)
+    if not math.isfinite(row.get("loss", math.nan)):
+        raise RunError(f"the loss in epoch {epoch + 1} is not finite; lower optimizer.learning_rate")
+    return row
+
+
+def _record(state: State, row: Row) -> None:
+    state.epoch += 1
+    state.history.append({"epoch": state.epoch, **row})
+    if row["val_loss"] < state.best_loss:
+        state.best_loss, state.best_epoch = row["val_loss"], state.epoch
+
+
+def _kept(folder: Path, model: "keras.Model", state: State, recipe: Recipe) -> "keras.Model":
+    """The model of the kept epoch, its weights averaged where the optimiser keeps an average."""
+    import keras
+
+    if recipe.training.keep == "best" and state.best_epoch != state.epoch:
+        model = keras.models.load_model(_checkpoint(folder, state.best_epoch) / "model.keras")
+    with averaged_weights(model):
+        weights = model.get_weights()
+    model.set_weights(weights)
+    return model
+
+
+def _checkpoint(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch:04d}"
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*"))
+
+
+def _floats(row: dict[str, Any]) -> Row:
+    return {name: float(value) for name, value in row.items()}

@@ -1,0 +1,107 @@
+"""Batches for training and validation, each a function of (seed, epoch, index) alone."""
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melanoma.config import AugmentationConfig
+from melanoma.inference.preprocessing import Preprocessing, scale
+from melanoma.training.augmentation import augment
+from melanoma.training.cache import ImageCache
+
+T = TypeVar("T")
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,)."""
+
+    cache: ImageCache
+    rows: NDArray[np.int64]
+    y_true: NDArray[np.float32]
+    spec: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, index: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Images uint8 (n, size, size, 3) and labels float32 (n, 1)."""
+        return self.cache.read(self.rows[index]), self.y_true[index, None]
+
+
+def training_batches(
+    images: ImageSet, config: AugmentationConfig, batch_size: int, *, seed: int, epoch: int
+) -> Iterator[Batch]:
+    """One epoch: every image once, in an order and with changes drawn from (seed, epoch, batch)."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(images))
+    for number, start in enumerate(range(0, len(order), batch_size)):
+        pixels, y_true = images.batch(order[start : start + batch_size])
+        changed = augment(pixels, config, np.random.default_rng([seed, epoch, number]))
+        yield scale(changed, images.spec), y_true
+
+
+def plain_batches(images: ImageSet, batch_size: int) -> Iterator[Batch]:
+    """Every image once, in order, unchanged."""
+    for start in range(0, len(images), batch_size):
+        pixels, y_true = images.batch(np.arange(start, min(start + batch_size, len(images))))
+        yield scale(pixels, images.spec), y_true
+
+
+@contextmanager
+def prefetch(items: Iterable[T], depth: int = 4) -> Iterator[Iterator[T]]:
+    """The same items, made ahead by a thread while the caller works; at most `depth` wait.
+
+    An exception in the thread is raised in the caller; leaving the context early ends the thread.
+    """
+    waiting: queue.Queue[T | _End] = queue.Queue(depth)
+    stopped = threading.Event()
+    thread = threading.Thread(target=_produce, args=(items, waiting, stopped), daemon=True)
+    thread.start()
+    try:
+        yield _consume(waiting)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class _End:
+    """Nothing more comes; `error` says why when it is not for lack of items."""
+
+    error: BaseException | None = None
+
+
+def _consume(waiting: "queue.Queue[T | _End]") -> Iterator[T]:
+    while not isinstance(item := waiting.get(), _End):
+        yield item
+    if item.error:
+        raise item.error
+
+
+def _produce(items: Iterable[T], waiting: "queue.Queue[T | _End]", stopped: threading.Event) -> None:
+    end = _End()
+    try:
+        for item in items:
+            if not _put(waiting, item, stopped):
+                return
+    except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+        end = _End(error)
+    _put(waiting, end, stopped)
+
+
+def _put(waiting: "queue.Queue[T | _End]", item: "T | _End", stopped: threading.Event) -> bool:
+    """Wait for room, but not beyond `stopped`. True when the item was taken."""
+    while not stopped.is_set():
+        try:
+            waiting.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
