@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from melanoma.errors import ImageError
 
@@ -43,7 +43,7 @@ def decode(data: bytes) -> RGB:
             return np.array(_to_rgb(ImageOps.exif_transpose(picture)), dtype=np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"no image in a known format ({', '.join(FORMATS)})") from error
     except ImageError:
         raise

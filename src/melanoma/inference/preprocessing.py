@@ -35,9 +35,8 @@ class Preprocessing:
 
 def prepare(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
     """Geometry only: RGB uint8 (h, w, 3) to uint8 (size, size, 3), bilinear with antialiasing."""
-    box = _centred_square(image.shape[1], image.shape[0]) if spec.fit == "crop" else None
-    picture = Image.fromarray(image)
-    resized = picture.resize((spec.size, spec.size), Image.Resampling.BILINEAR, box=box)
+    box = covered_box(image.shape[1], image.shape[0], spec)
+    resized = Image.fromarray(image).resize((spec.size, spec.size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, dtype=np.uint8)
 
 
@@ -48,8 +47,10 @@ def scale(batch: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
     return batch * np.float32(1 / 127.5) - np.float32(1)
 
 
-def _centred_square(width: int, height: int) -> tuple[float, float, float, float]:
-    """The largest centred square as (left, upper, right, lower), pixels."""
+def covered_box(width: int, height: int, spec: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of an image that the network sees, as (left, upper, right, lower), pixels."""
+    if spec.fit == "squash":
+        return 0, 0, width, height
     side = min(width, height)
     left, upper = (width - side) / 2, (height - side) / 2
     return left, upper, left + side, upper + side

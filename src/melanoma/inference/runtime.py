@@ -1,13 +1,20 @@
 """Load and run an exported network: the only importer of LiteRT."""
 
+import contextlib
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.errors import BundleError
 from melanoma.inference.prediction import NetworkOutput
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 OUTPUTS = ("logit", "embedding", "heatmap")
 
@@ -16,35 +23,69 @@ class LiteRtNetwork:
     """A LiteRT network with one input image and the outputs `OUTPUTS`.
 
     Images go through one at a time, so that an image's numbers never depend on its neighbours in a batch.
-    Safe to call from several threads; they take turns.
+    Every thread that calls `run` gets an interpreter of its own; `threads` is what each may use inside.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
-            self._input: int = self._interpreter.get_input_details()[0]["index"]
-            self._outputs = self._find_outputs()
-        except (ValueError, RuntimeError, KeyError, IndexError) as error:
-            raise BundleError(f"{path.name} is no network this version can run: {error}") from error
-        self._lock = threading.Lock()
+        self._path = path
+        self._threads = threads
+        self._local = threading.local()
+        self._interpreter()
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
-        """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says."""
+        """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says; n is at least 1."""
         rows = [self._run_one(image) for image in batch]
         return NetworkOutput(*(np.stack(column) for column in zip(*rows, strict=True)))
 
     def _run_one(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        with self._lock:
-            self._interpreter.set_tensor(self._input, image[None])
-            self._interpreter.invoke()
-            logit, *rest = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
-        return logit.reshape(()), *rest
+        interpreter = self._interpreter()
+        interpreter.set_tensor(self._local.input, image[None])
+        interpreter.invoke()
+        logit, embedding, heatmap = (interpreter.get_tensor(index)[0] for index in self._local.outputs)
+        return logit.reshape(()), embedding, heatmap
 
-    def _find_outputs(self) -> list[int]:
-        """Tensor indices in the order of `OUTPUTS`; the signature carries the names."""
-        signature = self._interpreter.get_signature_runner()
-        details = signature.get_output_details()
+    def _interpreter(self) -> "Interpreter":
+        """The interpreter of the calling thread, made at its first call."""
+        if not hasattr(self._local, "interpreter"):
+            interpreter = self._load()
+            self._local.input = interpreter.get_input_details()[0]["index"]
+            self._local.outputs = _find_outputs(interpreter, self._path)
+            self._local.interpreter = interpreter
+        return self._local.interpreter
+
+    def _load(self) -> "Interpreter":
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with _quiet_stderr():
+                interpreter = Interpreter(model_path=str(self._path), num_threads=self._threads)
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"{self._path.name} is no network this version can run: {error}") from error
+        return interpreter
+
+
+def _find_outputs(interpreter: "Interpreter", path: Path) -> list[int]:
+    """Tensor indices in the order of `OUTPUTS`; the network's signature carries the names."""
+    try:
+        details = interpreter.get_signature_runner().get_output_details()
         return [int(details[name]["index"]) for name in OUTPUTS]
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{path.name} lacks the outputs {', '.join(OUTPUTS)}") from error
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep LiteRT's "Created XNNPACK delegate" off standard error, where it writes past Python."""
+    with contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(2)
+        except OSError:  # standard error is closed
+            yield
+            return
+        stack.callback(os.close, saved)
+        stack.callback(os.dup2, saved, 2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        yield

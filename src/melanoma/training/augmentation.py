@@ -36,17 +36,10 @@ def draw_affine_maps(
     angle, shear = (np.deg2rad(limit) * rng.uniform(-1, 1, n) for limit in (config.rotation, config.shear))
     shift = config.shift * size * rng.uniform(-1, 1, (n, 2))
     zoom = 1 + config.zoom * rng.uniform(-1, 1, (n, 2))
-    flip = np.stack(
-        [
-            np.where(rng.random(n) < 0.5, -1, 1) if config.horizontal_flip else np.ones(n),
-            np.where(rng.random(n) < 0.5, -1, 1) if config.vertical_flip else np.ones(n),
-        ],
-        axis=1,
-    )
-    rotation = np.stack([np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)], axis=1).reshape(
-        n, 2, 2
-    )
-    shearing = np.stack([np.ones(n), -np.sin(shear), np.zeros(n), np.cos(shear)], axis=1).reshape(n, 2, 2)
+    cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(n), np.ones(n)
+    rotation = np.stack([cos, sin, -sin, cos], axis=1).reshape(n, 2, 2)
+    shearing = np.stack([one, -np.sin(shear), zero, np.cos(shear)], axis=1).reshape(n, 2, 2)
+    flip = np.where(rng.random((n, 2)) < 0.5, -1, 1) ** [config.horizontal_flip, config.vertical_flip]
     linear = rotation @ shearing * (zoom * flip)[:, None, :]
     centre = (size - 1) / 2
     offset = (rotation @ shift[:, :, None])[:, :, 0] + centre - linear.sum(axis=2) * centre

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,35 +35,30 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MELANOMA_CACHE", default)) / "decoded"
 
 
-@dataclass(frozen=True)
 class ImageCache:
     """Prepared images, uint8 (size, size, 3) a row, in the order they were asked for.
 
     `broken` maps the row of each image that could not be decoded to the reason; its pixels are zero.
     """
 
-    path: Path
-    rows: int
-    size: int
-    broken: dict[int, str]
+    def __init__(self, path: Path, size: int, broken: dict[int, str]) -> None:
+        self.broken = broken
+        self._size = size
+        self._file = path.open("rb", buffering=0)
+        self._lock = threading.Lock()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_file", self.path.open("rb", buffering=0))
-        object.__setattr__(self, "_lock", threading.Lock())
-
-    def read(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (n, size, size, 3). Safe to call from several threads."""
-        batch = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
-        length = self.size * self.size * 3
+        batch = np.empty((len(rows), self._size, self._size, 3), dtype=np.uint8)
         for image, row in zip(batch, rows, strict=True):
-            with self._lock:  # type: ignore[attr-defined]
-                self._file.seek(int(row) * length)  # type: ignore[attr-defined]
-                self._file.readinto(memoryview(image).cast("B"))  # type: ignore[attr-defined]
+            with self._lock:
+                self._file.seek(int(row) * image.nbytes)
+                self._file.readinto(image.data)
         return batch
 
     def close(self) -> None:
         """Close the file; an evicted cache gives its space back then."""
-        self._file.close()  # type: ignore[attr-defined]
+        self._file.close()
 
 
 def open_cache(
@@ -92,7 +86,7 @@ def open_cache(
                 _build(target, paths, spec, progress)
             os.utime(target)
             broken = json.loads(target.with_suffix(".json").read_text())["broken"]
-            return ImageCache(target, len(paths), spec.size, {int(row): why for row, why in broken.items()})
+            return ImageCache(target, spec.size, {int(row): why for row, why in broken.items()})
     except OSError as error:
         raise OutputError(f"cannot write the image cache in {folder}: {_advice(error)}") from error
 

@@ -1,12 +1,23 @@
-"""A trained Keras model to the network file of a bundle."""
+"""A trained Keras model to a bundle."""
 
 import contextlib
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from melanoma.config import Recipe
+from melanoma.inference import bundle as bundles
+from melanoma.inference.calibration import fit_calibration
+from melanoma.inference.decision import fit_operating_point
+from melanoma.inference.preprocessing import scale
+from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.models import create_inference_model
+from melanoma.training.pipeline import ImageSet
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +42,41 @@ def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none")
     with _quiet():
         content = converter.convert()
     path.write_bytes(content)
+
+
+def export_bundle(
+    model: "keras.Model", images: ImageSet, recipe: Recipe, folder: Path, facts: Mapping[str, Any]
+) -> bundles.Bundle:
+    """Export, then fit calibration and operating point on what the *exported* network says of `images`.
+
+    `images`: the calibration split. Raises CalibrationError when it lacks a class.
+    """
+    network = folder.with_name(f".{folder.name}.tflite")
+    try:
+        export_litert(model, network, recipe.export.quantize)
+        logit, y_true = _score(network, images), images.y_true.astype(np.int64)
+        calibration = fit_calibration(logit, y_true)
+        target = recipe.evaluation.target_sensitivity
+        operating_point = fit_operating_point(calibration.transform(logit), y_true, target)
+        return bundles.save(
+            folder,
+            network,
+            name=recipe.name,
+            preprocessing=images.spec,
+            calibration=calibration,
+            operating_point=operating_point,
+            facts=facts,
+        )
+    finally:
+        network.unlink(missing_ok=True)
+
+
+def _score(network: Path, images: ImageSet) -> NDArray[np.float64]:
+    """Logit (n,) of prepared images from the exported network."""
+    runtime = LiteRtNetwork(network, threads=os.cpu_count() or 1)
+    rows = np.arange(len(images))
+    logits = [runtime.run(scale(images.batch(rows[i : i + 1])[0], images.spec)).logit for i in rows]
+    return np.concatenate(logits, dtype=np.float64)
 
 
 @contextlib.contextmanager

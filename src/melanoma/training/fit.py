@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
 from melanoma.config import OptimizerConfig, Recipe
 from melanoma.errors import RunError
 from melanoma.training.pipeline import Batch, ImageSet, plain_batches, prefetch, training_batches
@@ -70,11 +74,23 @@ def fit(
         )
         row = _train_epoch(model, batches, steps, state.epoch, progress)
         with averaged_weights(model):
-            row |= {f"val_{name}": value for name, value in evaluate_model(model, val).items()}
+            figures = evaluate_logits(predict_logits(model, val), val.y_true)
+        row |= {f"val_{name}": value for name, value in figures.items()}
         _record(state, row)
         save_checkpoint(folder, model, state)
         progress.on_epoch(state.epoch, row)
     return _kept(folder, model, state, recipe), state
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Keras' global generators, and on TensorFlow use operations that give the same bits every time."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
 
 
 def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) -> None:
@@ -86,21 +102,25 @@ def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) ->
         loss=keras.losses.BinaryCrossentropy(
             from_logits=True, label_smoothing=recipe.training.label_smoothing
         ),
-        metrics=[
-            keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy"),
-            keras.metrics.AUC(from_logits=True, name="auroc"),
-        ],
+        metrics=[keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")],
     )
 
 
-def evaluate_model(model: "keras.Model", images: ImageSet) -> Row:
-    """Loss, accuracy at probability 0.5, and AUROC on unchanged images, with the weights as they are."""
-    row: Row = {}
-    model.reset_metrics()
+def predict_logits(model: "keras.Model", images: ImageSet) -> NDArray[np.float64]:
+    """Logit (n,) of unchanged images, with the weights as they are."""
     with prefetch(plain_batches(images, EVALUATION_BATCH)) as batches:
-        for pixels, y_true in batches:
-            row = model.test_on_batch(pixels, y_true, return_dict=True)
-    return _floats(row)
+        return np.concatenate(
+            [model.predict_on_batch(pixels)[:, 0] for pixels, _ in batches], dtype=np.float64
+        )
+
+
+def evaluate_logits(logit: NDArray[np.float64], y_true: NDArray[np.float32]) -> Row:
+    """Cross-entropy (without label smoothing), accuracy at probability 0.5, and AUROC."""
+    return {
+        "loss": float(np.mean(np.logaddexp(0, logit) - logit * y_true)),
+        "accuracy": float(np.mean((logit >= 0) == y_true)),
+        "auroc": float(roc_auc_score(y_true, logit)),
+    }
 
 
 @contextmanager
@@ -176,13 +196,15 @@ def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int) -> Any:
 def _train_epoch(
     model: "keras.Model", epoch_batches: Iterator[Batch], steps: int, epoch: int, progress: Progress
 ) -> Row:
-    row: Row = {}
-    model.reset_metrics()
+    seen, sums = 0, dict.fromkeys(("loss", "accuracy"), 0.0)
     with prefetch(epoch_batches) as batches:
         for step, (pixels, y_true) in enumerate(batches):
-            row = _floats(model.train_on_batch(pixels, y_true, return_dict=True))
-            progress.on_batch(epoch, step + 1, steps, row)
-    if not math.isfinite(row.get("loss", math.nan)):
+            figures = model.train_on_batch(pixels, y_true, return_dict=True)
+            seen += len(y_true)
+            sums = {name: total + float(figures[name]) * len(y_true) for name, total in sums.items()}
+            progress.on_batch(epoch, step + 1, steps, {name: total / seen for name, total in sums.items()})
+    row = {name: total / seen for name, total in sums.items()}
+    if not math.isfinite(row["loss"]):
         raise RunError(f"the loss in epoch {epoch + 1} is not finite; lower optimizer.learning_rate")
     return row
 
@@ -212,7 +234,3 @@ def _checkpoint(folder: Path, epoch: int) -> Path:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*"))
-
-
-def _floats(row: dict[str, Any]) -> Row:
-    return {name: float(value) for name, value in row.items()}

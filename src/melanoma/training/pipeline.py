@@ -91,7 +91,7 @@ def _produce(items: Iterable[T], waiting: "queue.Queue[T | _End]", stopped: thre
         for item in items:
             if not _put(waiting, item, stopped):
                 return
-    except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+    except BaseException as error:  # handed to the caller's thread
         end = _End(error)
     _put(waiting, end, stopped)
 

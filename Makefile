@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all their own set-up: Python 3.11+, make and a package index are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test install lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/melanoma demo
+
+test: $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" scripts/check
+
+install: $(VENV)/.installed
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/train_throughput.py
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "melanoma needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,81 @@
+"""The `melanoma` command: parses, imports lazily, calls, prints."""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from melanoma.cli import demo, evaluate, export, models, predict, split, track, train
+from melanoma.errors import MelanomaError, MissingExtraError, UserError
+from melanoma.version import __version__
+
+EXTRAS = {
+    "bench": ("pandas", "sklearn", "skimage", "scipy", "matplotlib", "jinja2", "pydantic", "yaml"),
+    "train": ("tensorflow", "keras", "mlflow", "cv2", "filelock", "psutil"),
+}
+
+app = typer.Typer(
+    name="melanoma",
+    help="Find melanoma in dermoscopic images, and prove how well it works. Research software, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(predict.predict)
+app.command()(evaluate.evaluate)
+app.command()(split.split)
+app.command()(train.train)
+app.command()(export.export)
+app.command()(demo.demo)
+app.add_typer(models.app, name="models")
+app.add_typer(track.app, name="track")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"melanoma {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Say which."
+    ),
+) -> None:
+    """Options before the command."""
+    del version
+
+
+def run() -> NoReturn:
+    """Run the command and end the process: 0 done, 2 the user's error, 1 ours, 130 Ctrl-C."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error), 2)
+    except MelanomaError as error:
+        _fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        _fail(str(_explain(error)), 2)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"melanoma: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+def _explain(error: ModuleNotFoundError) -> Exception:
+    """One line that names the extra. Raises `error` again when no extra brings the module."""
+    top = (error.name or "").partition(".")[0]
+    for extra, modules in EXTRAS.items():
+        if top in modules:
+            return MissingExtraError(extra, top)
+    raise error

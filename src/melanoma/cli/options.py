@@ -1,0 +1,47 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melanoma.errors import ConfigError
+from melanoma.inference.predictor import Predictor, load_predictor
+
+Data = Annotated[
+    list[str],
+    typer.Argument(metavar="DATA...", help="Folder or CSV of labelled images, as PATH or NAME=PATH."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="What a label means: NAME=1 for melanoma, NAME=0 for other."),
+]
+Groups = Annotated[
+    Path | None, typer.Option(help="CSV of source, path, group_id: images that must stay in one split.")
+]
+BundleOption = Annotated[
+    str | None,
+    typer.Option("--bundle", help="Bundle folder or models:/name@alias; default: the shipped one."),
+]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+
+
+def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
+    """`NAME=0|1` pairs as a mapping. Raises ConfigError."""
+    parsed = {}
+    for text in labels or []:
+        name, equals, value = text.rpartition("=")
+        if not equals or value not in {"0", "1"}:
+            raise ConfigError(f"--label {text!r} must be NAME=1 for melanoma or NAME=0 for other")
+        parsed[name] = int(value)
+    return parsed
+
+
+def open_predictor(bundle: str | None, *, prevalence: float | None = None) -> Predictor:
+    """The predictor behind `--bundle`, fetched from the registry when it is a `models:/` address."""
+    if bundle is not None and bundle.startswith("models:/"):
+        from melanoma.tracking import fetch_bundle
+
+        bundle = str(fetch_bundle(bundle, Path.home() / ".cache" / "melanoma" / "models"))
+    return load_predictor(bundle, prevalence=prevalence)

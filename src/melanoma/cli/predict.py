@@ -1,0 +1,83 @@
+"""`melanoma predict`: judge images."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from melanoma.cli import options, rows
+from melanoma.cli.progress import say, show_progress
+from melanoma.errors import ImageError
+from melanoma.inference.prediction import Prediction
+from melanoma.inference.predictor import Predictor
+from melanoma.inference.sources import ImageFile, find_images
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def predict(
+    source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Image files or folders.")],
+    bundle: options.BundleOption = None,
+    format: Annotated[Format, typer.Option(help="How to write the results.")] = Format.TABLE,  # noqa: A002
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File in place of standard output.")
+    ] = None,
+    explain: Annotated[
+        Path | None, typer.Option(help="Folder for overlays of where the network looked.")
+    ] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of melanomas where you work; re-bases the probabilities.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with code 2 if any image cannot be read.")
+    ] = False,
+) -> None:
+    """Judge dermoscopic images: probability of melanoma, and whether to refer."""
+    files = list(find_images(source))
+    predictor = options.open_predictor(bundle, prevalence=prevalence)
+    counts: Counter[str] = Counter()
+    with show_progress("judging images") as update:
+        judged = _watch(predictor.score_files(files), counts, len(files), update)
+        rows.write(_explained(judged, files, predictor, explain), format.value, output)
+    _summarise(counts, len(files), strict)
+
+
+def _watch(
+    predictions: Iterator[Prediction], counts: Counter[str], total: int, update: Callable[[int, int], None]
+) -> Iterator[Prediction]:
+    for done, prediction in enumerate(predictions, start=1):
+        counts["error" if prediction.error else str(prediction.decision)] += 1
+        update(done, total)
+        yield prediction
+
+
+def _explained(
+    predictions: Iterator[Prediction], files: list[ImageFile], predictor: Predictor, folder: Path | None
+) -> Iterator[Prediction]:
+    """The same predictions; an overlay of each image that could be read lands in `folder`."""
+    for file, prediction in zip(files, predictions, strict=True):
+        if folder is not None and not prediction.error:
+            rows.write_overlay(file, predictor, folder)
+        yield prediction
+
+
+def _summarise(counts: Counter[str], total: int, strict: bool) -> None:
+    broken = counts["error"]
+    if total > 1:
+        say(
+            f"{total} images: {counts['refer']} refer, {counts['no_sign']} no sign, {broken} could not be read"
+        )
+    if broken and (strict or broken == total):
+        raise ImageError(
+            f"{broken} of {total} images could not be read; the results name each with its reason"
+        )

@@ -1,0 +1,67 @@
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LINE_EVERY = 10.0  # seconds between plain lines
+
+
+def say(line: str) -> None:
+    """One line on standard error."""
+    typer.echo(line, err=True)
+
+
+class Meter:
+    """Shows how far a stage is: call it with (done, total) and, if there is one, a note."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Print a plain line now and then, and when all is done."""
+        now = time.monotonic()
+        if now - self._last >= LINE_EVERY or (done == total and now - self._began >= 1):
+            self._last = now
+            rate = done / max(now - self._began, 1e-9)
+            say(f"{self._label}: {done:,}/{total:,}, {rate:.0f} a second{', ' * bool(note)}{note}")
+
+
+class _Bar(Meter):
+    """A live bar."""
+
+    def __init__(self, label: str, progress: "Progress") -> None:
+        super().__init__(label)
+        self._progress = progress
+        self._task = progress.add_task(label, total=None, note="")
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._progress.update(self._task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def show_progress(label: str) -> Iterator[Meter]:
+    """A bar while the context lasts, or plain lines where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield Meter(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(label, progress)

@@ -1,0 +1,103 @@
+"""`melanoma train`: one whole run."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from melanoma.cli import options
+from melanoma.cli.progress import say
+from melanoma.errors import ConfigError
+
+if TYPE_CHECKING:
+    from melanoma.runs import Request, Result
+
+
+def train(
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DATA...", help="Folder or CSV of labelled images, as PATH or NAME=PATH."),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a shipped recipe, or a YAML file.")] = "original_cnn",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the recipe, such as training.epochs=3."),
+    ] = None,
+    groups: options.Groups = None,
+    splits: Annotated[Path | None, typer.Option(help="Splits made by `melanoma split`.")] = None,
+    label: options.Labels = None,
+    seed: options.Seed = 1,
+    limit: Annotated[int, typer.Option(help="Train on so many of the images only; 0 is all.")] = 0,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the run; default: a new one in runs/.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse when any image cannot be read.")] = False,
+    register: Annotated[bool, typer.Option(help="Register the model with MLflow.")] = True,
+) -> None:
+    """Train, calibrate, evaluate and track a network; a run that was stopped goes on with --resume."""
+    if resume is not None:
+        if data:
+            raise ConfigError("--resume takes the images that the run began with; leave DATA out")
+        result = run(None, "", [], resume)
+    elif data:
+        from melanoma.runs import Request
+
+        request = Request(
+            sources=data, seed=seed, labels=options.parse_labels(label), strict=strict, limit=limit,
+            groups=str(groups) if groups else None, splits=str(splits) if splits else None, register=register,
+        )  # fmt: skip
+        result = run(request, recipe, set_ or [], run_dir or new_folder(Path(recipe).stem, seed))
+    else:
+        raise ConfigError("give DATA to train on, or --resume RUN")
+    report_result(result)
+
+
+def run(request: "Request | None", recipe: str, overrides: list[str], folder: Path) -> "Result":
+    """Start a run, or resume the one in `folder` when `request` is None, with progress shown."""
+    from melanoma.config import load_recipe
+
+    resolved = load_recipe(recipe, overrides) if request else None
+    say("loading TensorFlow ...")
+    from melanoma import runs
+    from melanoma.cli.run_listener import RunListener
+
+    listener = RunListener()
+    try:
+        if request is None or resolved is None:
+            return runs.resume(folder, listener)
+        say(f"run folder: {folder}")
+        return runs.start(request, resolved, folder, listener)
+    except KeyboardInterrupt:
+        say(f"stopped; go on with: {shlex.join(['melanoma', 'train', '--resume', str(folder)])}")
+        raise
+    finally:
+        listener.close()
+
+
+def report_result(result: "Result") -> None:
+    """The figures that matter most, and where everything lies."""
+    from melanoma.tracking import run_address
+
+    for report in result.reports:
+        figures = {name: report.figures[name] for name in ("accuracy", "auroc", "sensitivity", "specificity")}
+        text = ", ".join(
+            f"{name} {estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+            for name, estimate in figures.items()
+            if estimate.value is not None
+        )
+        typer.echo(f"{report.name} ({report.n:,} images): {text}")
+    typer.echo(f"report:  {result.page}")
+    typer.echo(f"bundle:  {result.bundle}")
+    address = run_address(result.folder)
+    typer.echo(
+        f"MLflow:  {address or 'not sent yet: melanoma track sync ' + shlex.quote(str(result.folder))}"
+    )
+
+
+def new_folder(name: str, seed: int, parent: Path = Path("runs")) -> Path:
+    """A run folder's name that says recipe, seed and time."""
+    from datetime import datetime
+
+    return parent / f"{name}-seed{seed}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -1,0 +1,46 @@
+"""CSV files in and out, every cell as text."""
+
+import contextlib
+import csv
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma.errors import ManifestError, OutputError, UserError
+
+
+def read_table(
+    path: Path, *, rows: int | None = None, error: type[UserError] = ManifestError
+) -> pd.DataFrame:
+    """A UTF-8 CSV (with or without BOM) as text cells, column names stripped and in lower case.
+
+    `rows` reads only so many, 0 only the column names. Raises `error` when it cannot be read as CSV.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", nrows=rows)
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} is not UTF-8 text; save it as CSV UTF-8") from problem
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
+        raise error(f"{path} cannot be read as CSV: {' '.join(str(problem).split())}") from problem
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror}") from problem
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took surplus cells for row names
+        raise error(f"{path} has rows with more cells than its first line has columns")
+    table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
+    if table.columns.has_duplicates:
+        raise error(f"{path} has two columns called {table.columns[table.columns.duplicated()][0]!r}")
+    return table.fillna("")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a CSV to a temporary name beside `path` and move it there. Raises OutputError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # names hold \r
+        temporary.replace(path)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {problem.strerror}") from problem

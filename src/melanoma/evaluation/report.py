@@ -1,0 +1,169 @@
+"""Evaluations as files: JSON, the predictions, and one self-contained HTML page."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from melanoma.evaluation import plots
+from melanoma.evaluation.evaluate import EvaluationReport, write_text
+from melanoma.evaluation.metrics import Estimate
+from melanoma.version import __version__
+
+FORMAT_VERSION = 1
+DISCLAIMER = (
+    "This is research software. It is not a medical device: no one should be treated, "
+    "or left untreated, because of what it says."
+)
+
+_FIGURES = {
+    "auroc": ("AUROC", "chance that a melanoma gets a higher probability than another image"),
+    "sensitivity": ("Sensitivity", "share of the melanomas that are referred"),
+    "specificity": ("Specificity", "share of the other images that are not referred"),
+    "accuracy": ("Accuracy", "share of all images called right at a probability of one half"),
+    "accuracy_at_operating_point": ("Accuracy at the operating point", "share with the right decision"),
+    "average_precision": (
+        "Average precision",
+        "precision averaged over recall",
+    ),
+    "ppv": ("PPV", "share of the referred that are melanoma, at the share of melanoma in these images"),
+    "npv": ("NPV", "share of the not referred that are no melanoma, at the same share"),
+    "brier": ("Brier score", "mean squared error of the probability; lower is better"),
+    "ece": ("ECE", "mean gap between probability and observed share, 15 bins; lower is better"),
+    "coverage": ("Coverage", "share of the images that could be assessed"),
+    "auroc_all": ("AUROC, all", "with the refused images that have a probability"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One plot of the page. `uri` holds the whole image."""
+
+    caption: str
+    uri: str
+    wide: bool = False
+
+
+def save(
+    reports: Sequence[EvaluationReport],
+    folder: Path,
+    *,
+    title: str = "Evaluation",
+    facts: Mapping[str, str] | None = None,
+    history: Sequence[Mapping[str, float]] | None = None,
+    notice: str | None = None,
+) -> None:
+    """Write `evaluation.json`, `predictions.csv` (with a column `dataset`) and `report.html` into a folder.
+
+    The folder is made if need be; each file is replaced as a whole. Raises OutputError when one cannot be
+    written.
+    """
+    document = {
+        "format_version": FORMAT_VERSION,
+        "melanoma_version": __version__,
+        "title": title,
+        "notice": notice,
+        "facts": dict(facts or {}),
+        "evaluations": [report.to_dict() for report in reports],
+    }
+    page = render_report(reports, title=title, facts=facts or {}, history=history, notice=notice)
+    write_text(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    rows = [_name_rows(report.rows, report.name) for report in reports if report.rows is not None]
+    if rows:
+        write_text(folder / "predictions.csv", pd.concat(rows).to_csv(index=False))
+    write_text(folder / "report.html", page)
+
+
+def render_report(
+    reports: Sequence[EvaluationReport],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    history: Sequence[Mapping[str, float]] | None = None,
+    notice: str | None = None,
+) -> str:
+    """One HTML page that needs no other file, no script and no network.
+
+    `reports` in the order of the columns; the last one is the one that counts (the test images) and leads
+    the page. `facts`: provenance, shown as given. `notice`: a banner on top. Raises ValueError without a
+    report.
+    """
+    if not reports:
+        raise ValueError("a report page needs at least one evaluation")
+    environment = Environment(
+        loader=PackageLoader("melanoma.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        notice=notice,
+        disclaimer=DISCLAIMER,
+        reports=reports,
+        lead=reports[-1],
+        labels=_FIGURES,
+        figure_rows=_list_figures(reports),
+        pictures=_draw(reports, history),
+        facts={"melanoma version": __version__, **facts},
+        number=_format_number,
+        interval=_format_interval,
+        percent=_format_percent,
+    )
+
+
+def _name_rows(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    # Plain objects: pandas' own text type refuses a name that came from a folder whose name is no UTF-8.
+    return rows.assign(dataset=pd.Series([name] * len(rows), index=rows.index, dtype="object"))
+
+
+def _list_figures(reports: Sequence[EvaluationReport]) -> list[str]:
+    """Names of the figures worth a row; without refused images one AUROC says it all."""
+    refused = any(report.coverage < 1 for report in reports)
+    return [name for name in _FIGURES if name != "auroc_all" or refused]
+
+
+def _draw(
+    reports: Sequence[EvaluationReport], history: Sequence[Mapping[str, float]] | None
+) -> list[Picture]:
+    """The plots in the order of the page."""
+    lead = reports[-1]
+    refused = "; refused images count as referred" if lead.refusals else ""
+    pictures = [
+        _embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
+        _embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
+        _embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
+        _embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
+    ]
+    if history:
+        pictures.append(_embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
+    return pictures
+
+
+def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
+    content = base64.b64encode(plots.to_svg(figure).encode()).decode()
+    return Picture(caption, f"data:image/svg+xml;base64,{content}", wide)
+
+
+def _format_number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _format_percent(share: float) -> str:
+    """One decimal, but none for a round share; never rounded up to all or down to none."""
+    if 0 < share < 0.0005 or 0.9995 < share < 1:
+        return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def _format_interval(figure: Estimate) -> str:
+    """The interval, or why there is none."""
+    if figure.low is None or figure.high is None:
+        return figure.note
+    return f"{figure.low:.3f}–{figure.high:.3f}"

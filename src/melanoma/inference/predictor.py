@@ -1,0 +1,116 @@
+"""Image in, `Prediction` out: the one place where an image is judged."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melanoma.errors import ConfigError, ImageError
+from melanoma.inference import bundle as bundles
+from melanoma.inference import images
+from melanoma.inference.calibration import rebase
+from melanoma.inference.decision import Decision, OperatingPoint, decide
+from melanoma.inference.prediction import NetworkOutput, Prediction
+from melanoma.inference.preprocessing import prepare, scale
+from melanoma.inference.runtime import LiteRtNetwork
+from melanoma.inference.sources import ImageFile
+
+AnyImage = str | Path | bytes | NDArray[np.uint8]
+
+__all__ = ["Prediction", "Predictor", "load_predictor"]
+
+
+def load_predictor(
+    bundle: str | Path | None = None, *, prevalence: float | None = None, threads: int = 1
+) -> "Predictor":
+    """A predictor for the bundle in a folder, or for the one that ships with the package.
+
+    `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use. Raises
+    BundleError.
+    """
+    loaded = bundles.load(bundle if bundle is not None else bundles.default_folder())
+    return Predictor(loaded, prevalence=prevalence, threads=threads)
+
+
+class Predictor:
+    """Judges images with one bundle. Safe to use from several threads."""
+
+    def __init__(self, bundle: bundles.Bundle, *, prevalence: float | None = None, threads: int = 1) -> None:
+        if prevalence is not None and not 0 < prevalence < 1:
+            raise ConfigError(f"a prevalence of {prevalence} makes no sense; give a share between 0 and 1")
+        self.bundle = bundle
+        self._prevalence = prevalence
+        self._network = LiteRtNetwork(bundle.network, threads)
+
+    @property
+    def digest(self) -> str:
+        """What names the bundle in every result row."""
+        return self.bundle.digest
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Where this bundle refers."""
+        return self.bundle.operating_point
+
+    def predict(self, image: AnyImage) -> Prediction:
+        """Judge one image: a path, a file's bytes, or RGB uint8 (h, w, 3).
+
+        An image that cannot be decoded gives a `Prediction` with `error` set and no exception, as in a
+        folder of many.
+        """
+        name = str(image) if isinstance(image, str | Path) else ""
+        return self.predict_file(ImageFile("", name, Path(name).stem), image)
+
+    def predict_file(self, file: ImageFile, image: AnyImage | None = None) -> Prediction:
+        """Judge the image of a result row; `image` in place of the file's own path where given."""
+        try:
+            output = self.run(_to_rgb(file.path if image is None else image))
+        except ImageError as error:
+            return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
+        y_prob = float(self.bundle.calibration.transform(output.logit)[0])
+        return self._row(file, self._rebase(y_prob), decide(y_prob, self.operating_point))
+
+    def score(self, paths: Sequence[str]) -> Iterator[Prediction]:
+        """Judge many image files, in order, as they get done."""
+        return self.score_files(ImageFile("", path, Path(path).stem) for path in paths)
+
+    def score_files(self, files: Iterable[ImageFile], workers: int | None = None) -> Iterator[Prediction]:
+        """Judge many files, in order, as they get done; `workers` at once, one a core unless given."""
+        workers = workers or os.cpu_count() or 1
+        waiting: deque[Future[Prediction]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            for file in files:
+                waiting.append(pool.submit(self.predict_file, file))
+                if len(waiting) > 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def run(self, image: NDArray[np.uint8]) -> NetworkOutput:
+        """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""
+        spec = self.bundle.preprocessing
+        return self._network.run(scale(prepare(image, spec)[None], spec))
+
+    def _rebase(self, y_prob: float) -> float:
+        if self._prevalence is None:
+            return y_prob
+        return float(rebase(np.asarray(y_prob), self.bundle.calibration.prevalence, self._prevalence))
+
+    def _row(
+        self, file: ImageFile, y_prob: float | None, decision: Decision, reason: str = "", error: str = ""
+    ) -> Prediction:
+        return Prediction(file.source, file.path, file.image_id, y_prob, decision, reason, error, self.digest)
+
+
+def _to_rgb(image: AnyImage) -> NDArray[np.uint8]:
+    if isinstance(image, bytes):
+        return images.decode(image)
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ImageError(f"need RGB uint8 (h, w, 3), got {image.dtype} {image.shape}")
+        return image
+    return images.load(image)

@@ -1,0 +1,116 @@
+"""What a training run tells its tracker, and when."""
+
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from melanoma.config import Recipe
+from melanoma.data.manifest import Manifest
+from melanoma.data.splits import Splits
+from melanoma.evaluation import plots
+from melanoma.evaluation.evaluate import EvaluationReport
+from melanoma.tracking import Tracker, system_metrics
+from melanoma.training.fit import Progress, Row
+from melanoma.version import __version__
+
+SPLITS = ("train", "val", "calibration", "test")
+
+
+class Listener(Progress):
+    """What a run tells of itself; override what you want to hear."""
+
+    def say(self, line: str) -> None:
+        """One line for the user."""
+
+    def stage(self, label: str) -> Callable[[int, int], None]:
+        """A stage begins; the returned function is told (done, total)."""
+        del label
+        return lambda _done, _total: None
+
+
+class TrackedProgress(Progress):
+    """Passes on what the loop tells, and notes every epoch for tracking."""
+
+    def __init__(self, listener: Listener, tracker: Tracker, folder: Path, n_train: int) -> None:
+        self._listener, self._tracker = listener, tracker
+        self._folder, self._n_train = folder, n_train
+        self._began = datetime.now(UTC)
+
+    def on_batch(self, epoch: int, step: int, steps: int, row: Row) -> None:
+        """Pass it on."""
+        self._listener.on_batch(epoch, step, steps, row)
+
+    def on_epoch(self, epoch: int, row: Row) -> None:
+        """Note the epoch's figures, its speed and the machine's load, send, and pass it on."""
+        seconds = (datetime.now(UTC) - self._began).total_seconds()
+        self._began = datetime.now(UTC)
+        values = {**row, "epoch_seconds": seconds, "images_per_second": self._n_train / seconds}
+        self._tracker.metrics({**values, **system_metrics(self._folder)}, step=epoch, key=f"epoch/{epoch}")
+        self._tracker.send()
+        self._listener.on_epoch(epoch, row)
+
+
+def note_start(
+    tracker: Tracker, folder: Path, *, recipe: Recipe, seed: int, manifest: Manifest, splits: Splits
+) -> None:
+    """Parameters, tags, datasets with their digests, and the files that exist from the start."""
+    counts = splits.table["split"].value_counts()
+    tracker.params(
+        {
+            **_flatten(recipe.model_dump()),
+            "seed": seed,
+            "manifest_digest": manifest.digest,
+            "splits_digest": splits.digest,
+            **{f"n_{name}": int(count) for name, count in sorted(counts.items())},
+        }
+    )
+    tracker.tags({"melanoma.version": __version__, "python": platform.python_version()})
+    names = ", ".join(source.name for source in manifest.sources)
+    for name in (*SPLITS[:2], "calibration", *SPLITS[2:]):
+        rows = (splits.table["split"] == name).to_numpy()
+        if rows.any():
+            part = manifest.subset(rows)
+            melanoma = int(part.table["y_true"].sum())
+            tracker.dataset(names, part.digest, name, names, n_images=len(part.table), n_melanoma=melanoma)
+    for name in ("recipe.yaml", "splits.csv"):
+        tracker.artifact(folder / name)
+    tracker.send()
+
+
+def note_end(
+    tracker: Tracker, folder: Path, reports: list[EvaluationReport], history: list[Row], register: bool
+) -> None:
+    """Final figures, plots, reports and the bundle."""
+    figures = _final_figures(reports)
+    tracker.metrics(figures, step=int(history[-1]["epoch"]), key="final")
+    pictures = {"history": plots.plot_history(history), "roc": plots.plot_roc(reports)}
+    pictures |= {
+        "reliability": plots.plot_reliability(reports),
+        "confusion": plots.plot_confusion(reports[-1]),
+    }
+    for name, figure in pictures.items():
+        path = folder / "evaluation" / f"{name}.png"
+        path.write_bytes(plots.to_png(figure))
+        tracker.artifact(path, "plots")
+    for name in ("evaluation/report.html", "evaluation/evaluation.json", "history.csv"):
+        tracker.artifact(folder / name, "evaluation")
+    tracker.bundle(folder / "bundle", figures, register=register)
+
+
+def _final_figures(reports: list[EvaluationReport]) -> dict[str, float]:
+    """`test_accuracy`, `final_train_auroc` and so on: the per-epoch series keep the short names."""
+    return {
+        f"{'' if report.name == 'test' else 'final_'}{report.name}_{name}": estimate.value
+        for report in reports
+        for name, estimate in report.figures.items()
+        if estimate.value is not None
+    }
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
