@@ -1,4 +1,7 @@
+import importlib.util
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,30 +26,89 @@ def data_root() -> Path:
     return Path(root)
 
 
-@pytest.fixture
-def draw_image() -> Callable[..., np.ndarray]:
-    """A function that draws a smooth RGB image with a darker blob, different for each seed."""
-
-    def draw(seed: int = 0, height: int = 64, width: int = 64, melanoma: bool = False) -> np.ndarray:
-        rng = np.random.default_rng(seed)
-        y, x = np.mgrid[0:height, 0:width] / max(height, width) - 0.5
-        blob = np.exp(-(x**2 + y**2) / (0.08 if melanoma else 0.02))[..., None]
-        skin = np.array([220, 180, 160]) + rng.normal(0, 8, 3)
-        image = skin * (1 - blob) + np.array([70, 45, 40]) * blob + rng.normal(0, 4, (height, width, 3))
-        return np.clip(image, 0, 255).astype(np.uint8)
-
-    return draw
+def require_extra(module: str, extra: str) -> None:
+    """Skip, or in CI fail, when an optional part of the package is not installed. For the top of a module."""
+    if importlib.util.find_spec(module) is None:
+        reason = f"{module} is not installed: pip install 'melanoma[{extra}]'"
+        if os.environ.get("CI"):
+            raise RuntimeError(reason)
+        pytest.skip(reason, allow_module_level=True)
 
 
-@pytest.fixture
-def image_folder(tmp_path: Path, draw_image: Callable[..., np.ndarray]) -> Path:
-    """Class folders with 48 training and 16 test images, learnable at a glance."""
-    root = tmp_path / "images"
-    for split, n in (("train", 24), ("test", 8)):
+def draw(seed: int = 0, height: int = 64, width: int = 64, melanoma: bool = False) -> np.ndarray:
+    """A smooth RGB image with a darker blob, larger in a melanoma, different for each seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width) - 0.5
+    blob = np.exp(-(x**2 + y**2) / (0.08 if melanoma else 0.02))[..., None]
+    skin = np.array([220, 180, 160]) + rng.normal(0, 8, 3)
+    image = skin * (1 - blob) + np.array([70, 45, 40]) * blob + rng.normal(0, 4, (height, width, 3))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def write_images(root: Path, train: int = 24, test: int = 8) -> Path:
+    """Class folders with so many images of each class, learnable at a glance."""
+    for split, n in (("train", train), ("test", test)):
         for label, melanoma in (("benign", False), ("malignant", True)):
             folder = root / split / label
             folder.mkdir(parents=True)
             for number in range(n):
                 seed = number + 1000 * melanoma + 100_000 * (split == "test")
-                Image.fromarray(draw_image(seed, melanoma=melanoma)).save(folder / f"image_{number}.png")
+                Image.fromarray(draw(seed, melanoma=melanoma)).save(folder / f"image_{number}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def draw_image() -> Callable[..., np.ndarray]:
+    """The function `draw`."""
+    return draw
+
+
+@pytest.fixture(scope="session")
+def image_folder_of() -> Callable[..., Path]:
+    """The function `write_images`."""
+    return write_images
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Class folders with 48 training and 16 test images."""
+    return write_images(tmp_path / "images")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle() -> Path:
+    """A small old bundle, trained once on drawn images and kept for ever: every version must read it."""
+    return Path(__file__).parent / "fixtures" / "bundle-v1"
+
+
+@pytest.fixture
+def bundle_copy(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """The tiny bundle in a folder that a test may damage."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def image_files(tmp_path: Path) -> list[Path]:
+    """Six images of different shapes, three of them PNG and three JPEG."""
+    folder = tmp_path / "six"
+    folder.mkdir()
+    paths = [folder / f"lesion {number}{'.png' if number % 2 else '.jpg'}" for number in range(6)]
+    for number, path in enumerate(paths):
+        Image.fromarray(draw(number, 64 + 9 * number, 80, melanoma=number > 2)).save(path)
+    return paths
+
+
+@pytest.fixture
+def run_melanoma(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """A function that runs the `melanoma` command in this process: exit code, standard output, standard error."""
+    from melanoma.cli.main import run
+
+    def run_here(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["melanoma", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            run()
+        return (end.value.code, *capsys.readouterr())
+
+    return run_here

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import melanoma
 from melanoma.errors import BundleError, RunError, TrackingError
 from melanoma.inference.prediction import Prediction
 from melanoma.tracking import (
@@ -531,43 +532,52 @@ def test_a_password_is_neither_kept_nor_shown(start, said, run_folder):
 
 
 @pytest.mark.slow
-def test_the_default_is_quiet_and_keeps_everything_in_one_folder(tmp_path):
+def test_two_first_runs_at_once_are_quiet_and_share_one_database(tmp_path):
     folder = tmp_path / "a b ü 'x' 100% #1"
     folder.mkdir()
     program = """
-import sys
+import os, sys
 from pathlib import Path
 import melanoma.tracking
 assert "mlflow" not in sys.modules
-run = Path("run")
+run = Path(sys.argv[1])
 run.mkdir()
 (run / "a.txt").write_text("a")
 tracker = melanoma.tracking.Tracker(run, run_name="x", say=print)
 tracker.artifact(run / "a.txt")
 tracker.finish("FINISHED")
-import os, warnings
 assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 """
-    source = str(Path(melanoma_root()).parent)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment | {"PYTHONPATH": source},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db", "run"]
-    assert [path.name for path in folder.glob("mlartifacts/*/artifacts/*")] == ["a.txt"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name]
+    environment["PYTHONPATH"] = str(Path(melanoma.__file__).parents[1])
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, name],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for name in ("one", "two")
+    ]
+    assert [process.communicate()[0] for process in both] == [b"", b""]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted(path.name for path in folder.iterdir()) == ["mlartifacts", "mlflow.db", "one", "two"]
+    assert [path.name for path in folder.glob("mlartifacts/*/artifacts/*")] == ["a.txt", "a.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def melanoma_root():
-    import melanoma
+def test_a_kill_while_the_database_is_made_leaves_none(start, tmp_path, monkeypatch, said):
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
 
-    return Path(melanoma.__file__).parent
+    def die(self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.search_experiments", die)
+        with pytest.raises(Killed):
+            start(uri).send()
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_system_metrics_are_named_as_mlflow_shows_them(tmp_path):

@@ -1,12 +1,14 @@
 """The `melanoma` command: parses, imports lazily, calls, prints."""
 
-import os
+import errno
 import sys
+import warnings
 from typing import NoReturn
 
 import typer
 
-from melanoma.cli import demo, evaluate, export, models, predict, split, track, train
+from melanoma.cli import demo, evaluate, export, models, predict, split, streams, track, train
+from melanoma.cli.progress import say
 from melanoma.errors import MelanomaError, MissingExtraError, UserError
 from melanoma.version import __version__
 
@@ -51,8 +53,13 @@ def main(
 
 def run() -> NoReturn:
     """Run the command and end the process: 0 done, 2 the user's error, 1 ours, 130 Ctrl-C."""
+    streams.open_missing()
+    if not sys.warnoptions:
+        warnings.filterwarnings(
+            "ignore", module="PIL"
+        )  # what it says of a damaged image stands in the result row
     try:
-        app()
+        _run_app()
     except UserError as error:
         _fail(str(error), 2)
     except MelanomaError as error:
@@ -62,13 +69,31 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        streams.discard_stdout()
+        _fail(
+            f"{error.strerror}{f': {error.filename}' if error.filename else ''}; make room and try again", 2
+        )
     sys.exit(0)
 
 
+def _run_app() -> None:
+    """Typer ends with SystemExit; what still waits for standard output is written before that counts."""
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer makes it a failure
+            sys.exit(0)
+        raise
+    finally:
+        streams.flush_stdout()
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"melanoma: {' '.join(message.split())}", err=True)
+    say(f"melanoma: {' '.join(message.split())}")
     sys.exit(code)
 
 

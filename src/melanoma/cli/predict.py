@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -65,9 +66,10 @@ def _explained(
     predictions: Iterator[Prediction], files: list[ImageFile], predictor: Predictor, folder: Path | None
 ) -> Iterator[Prediction]:
     """The same predictions; an overlay of each image that could be read lands in `folder`."""
-    for file, prediction in zip(files, predictions, strict=True):
+    names = rows.name_overlays(files)
+    for file, name, prediction in zip(files, names, predictions, strict=True):
         if folder is not None and not prediction.error:
-            rows.write_overlay(file, predictor, folder)
+            rows.write_overlay(replace(file, image_id=name), predictor, folder)
         yield prediction
 
 

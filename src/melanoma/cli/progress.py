@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,8 +15,9 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 
 def say(line: str) -> None:
-    """One line on standard error."""
-    typer.echo(line, err=True)
+    """One line on standard error. Work goes on when nobody can read it."""
+    with suppress(OSError):
+        typer.echo(line, err=True)
 
 
 class Meter:
@@ -50,7 +51,7 @@ class _Bar(Meter):
 @contextmanager
 def show_progress(label: str) -> Iterator[Meter]:
     """A bar while the context lasts, or plain lines where standard error is no terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None when it is closed
         yield Meter(label)
         return
     from rich.console import Console

@@ -1,15 +1,21 @@
 """Result rows as a table, JSON, JSON lines or CSV."""
 
 import csv
+import errno
 import json
+import os
+import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
+import typer
+
+from melanoma.cli import streams
 from melanoma.errors import OutputError
 from melanoma.inference import images
 from melanoma.inference.explain import overlay
@@ -21,13 +27,47 @@ Rows = Iterator[Prediction]
 
 
 def write(predictions: Rows, form: str, output: Path | None) -> None:
-    """Write all rows to a file, which appears when it is whole, or to standard output as they come."""
+    """Write all rows to a file, which appears when it is whole, or to standard output as they come.
+
+    Raises OutputError; a reader of standard output who leaves early (`| head`) ends the command quietly.
+    """
     writer: Callable[[Rows, IO[str]], None] = WRITERS[form]
-    if output is None:
-        writer(predictions, sys.stdout)
+    if output is not None:
+        with _replacing(output) as file:
+            writer(predictions, file)
         return
-    with _replacing(output) as file:
-        writer(predictions, file)
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; give a file with --output")
+    if form == "table":
+        streams.accept_any_text()
+    else:  # for machines: the same bytes as in a file
+        streams.accept_any_text("utf-8", "surrogateescape")
+    try:
+        writer(predictions, sys.stdout)
+        streams.flush_stdout()
+    except BrokenPipeError as error:
+        streams.discard_stdout()
+        raise typer.Exit from error
+    except OSError as error:
+        streams.discard_stdout()
+        raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def name_overlays(files: Iterable[ImageFile]) -> Iterator[str]:
+    """Each image's `image_id`, with -2, -3 and so on where an earlier image has it already.
+
+    Names that differ in case only count as the same, as some file systems take them.
+    """
+    taken: set[str] = set()
+    numbers: Counter[str] = Counter()
+    for file in files:
+        name, key = file.image_id, file.image_id.casefold()
+        numbers[key] += 1
+        while name.casefold() in taken:
+            numbers[key] += 1
+            name = f"{file.image_id}-{numbers[key]}"
+        taken.add(name.casefold())
+        yield name
 
 
 def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
@@ -37,9 +77,12 @@ def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
     image = images.load(file.path)
     picture = overlay(image, predictor.run(image).heatmap[0], predictor.bundle.preprocessing)
     target = folder / f"{file.image_id}.png"
+    temporary = target.with_name(f".{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(target)
+        with _unlinking(temporary):
+            Image.fromarray(picture).save(temporary, format="PNG")
+            temporary.replace(target)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
 
@@ -87,20 +130,43 @@ def _replacing(output: Path) -> Iterator[IO[str]]:
     """A file under a temporary name that takes the place of `output` when all went well."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=output.parent, prefix=f".{output.name}.", delete=False, encoding="utf-8",
-            errors="surrogateescape", newline="",
-        ) as file:  # fmt: skip
-            temporary = Path(file.name)
-            try:
+        if _is_device(output):
+            with _open(output) as file:
                 yield file
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        temporary.chmod(0o644)
-        temporary.replace(output)
+            return
+        output = output.resolve()  # a link stays, what it points at is replaced
+        temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+        with _unlinking(temporary):
+            with _open(temporary) as file:
+                yield file
+            temporary.replace(output)
     except OSError as error:
         raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _open(path: Path) -> IO[str]:
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def _is_device(output: Path) -> bool:
+    """True for what must be written into and never be replaced, such as /dev/null or a named pipe.
+
+    Raises OSError for a folder, before work is done whose result has no place.
+    """
+    if not output.exists():
+        return False
+    if output.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return not stat.S_ISREG(output.stat().st_mode)
+
+
+@contextmanager
+def _unlinking(temporary: Path) -> Iterator[None]:
+    """No such file is left when the context ends, whatever ends it."""
+    try:
+        yield
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 WRITERS: dict[str, Callable[[Rows, IO[str]], None]] = {

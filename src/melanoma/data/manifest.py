@@ -121,7 +121,7 @@ def describe(manifest: Manifest) -> str:
         splits = "".join(f", given {split} {count:,}" for split, count in given.items())
         lines.append(
             f"{source.name}: {len(rows):,} images ({source.layout}), {melanoma:,} melanoma,"
-            f" {len(rows) - melanoma:,} other{splits}"
+            f" {len(rows) - melanoma:,} other{splits}; {source.ignored:,} other files left aside"
         )
     for y_true, meaning in ((1, "melanoma"), (0, "other")):
         named = [label for label, value in manifest.label_map.items() if value == y_true]

@@ -38,7 +38,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # names hold \r
+        # Quoting only where needed leaves a carriage return in a file name bare, and the row breaks there.
+        table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         temporary.replace(path)
     except OSError as problem:
         with contextlib.suppress(OSError):

@@ -1,9 +1,10 @@
-"""A model as one folder: `bundle.json` says everything, and hashes every other file."""
+"""A model as one folder: `bundle.json` says everything, and hashes every other file and itself."""
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -23,8 +24,9 @@ NETWORK = "network.tflite"
 class Bundle:
     """A verified bundle in `folder`.
 
-    `digest`: sha256 of `bundle.json`, which hashes every other file, so it names the whole. `facts`: what
-    describes the model and changes no prediction (training data, figures, versions, licence).
+    `digest`: sha256 of all that `bundle.json` says, the hashes of the other files among it, so it names the
+    whole. `facts`: what describes the model and changes no prediction (training data, figures, versions,
+    licence).
     """
 
     folder: Path
@@ -52,22 +54,23 @@ def load(folder: str | Path) -> Bundle:
     Raises BundleError when it is missing, damaged, or written by a newer format.
     """
     folder = Path(folder)
-    content = _read(folder)
-    values = _parse(content, folder)
-    for name, expected in values["files"].items():
-        _verify(folder, name, expected)
+    values = _parse(_read(folder / DESCRIPTION), folder)
     try:
+        for name, expected in values["files"].items():
+            _verify(folder, name, expected)
         return Bundle(
             folder=folder,
-            digest=hashlib.sha256(content).hexdigest(),
+            digest=values["digest"],
             name=values["name"],
             preprocessing=Preprocessing.from_dict(values["preprocessing"]),
             calibration=Calibration.from_dict(values["calibration"]),
             operating_point=OperatingPoint.from_dict(values["operating_point"]),
             facts=values.get("facts", {}),
         )
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{folder / DESCRIPTION} is not complete: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{folder / DESCRIPTION} is not complete: {error}; fetch the bundle again"
+        ) from error
 
 
 def save(
@@ -80,57 +83,99 @@ def save(
     operating_point: OperatingPoint,
     facts: Mapping[str, Any],
 ) -> Bundle:
-    """Write a bundle that appears whole or not at all, in place of one that is there, and load it back."""
+    """Write a bundle that appears whole or not at all, and load it back.
+
+    One that is there already is replaced when the new one is whole, and stays when that fails. Raises
+    OutputError.
+    """
     temporary = folder.with_name(f".{folder.name}.part")
+    values = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "classes": ["other", "melanoma"],
+        "preprocessing": preprocessing.to_dict(),
+        "calibration": calibration.to_dict(),
+        "operating_point": operating_point.to_dict(),
+        "facts": dict(facts),
+    }
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        shutil.copyfile(network, temporary / NETWORK)
-        values = {
-            "format_version": FORMAT_VERSION,
-            "name": name,
-            "classes": ["other", "melanoma"],
-            "preprocessing": preprocessing.to_dict(),
-            "calibration": calibration.to_dict(),
-            "operating_point": operating_point.to_dict(),
-            "facts": dict(facts),
-            "files": {NETWORK: _sha256(temporary / NETWORK)},
-        }
-        (temporary / DESCRIPTION).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
+        with _removing(temporary):
+            temporary.mkdir(parents=True)
+            shutil.copyfile(network, temporary / NETWORK)
+            values["files"] = {NETWORK: _sha256(temporary / NETWORK)}
+            text = json.dumps({"digest": _digest(values), **values}, indent=2)
+            (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+            _replace(temporary, folder)
     except OSError as error:
         raise OutputError(f"cannot write the bundle {folder}: {error.strerror or error}") from error
     return load(folder)
 
 
-def _read(folder: Path) -> bytes:
+@contextlib.contextmanager
+def _removing(folder: Path) -> Iterator[None]:
+    """No such folder, neither when the context begins nor when it ends."""
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        return (folder / DESCRIPTION).read_bytes()
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`; a folder cannot be replaced in one step, so the old one waits aside."""
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists():
+        new.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    with _removing(old):
+        folder.replace(old)
+        try:
+            new.replace(folder)
+        except BaseException:
+            old.replace(folder)
+            raise
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"no bundle in {folder}: {error.strerror or error}") from error
+        raise BundleError(f"no bundle in {path.parent}: {error.strerror or error}") from error
 
 
 def _parse(content: bytes, folder: Path) -> dict[str, Any]:
+    """What `bundle.json` says, once its own digest is found right."""
     try:
         values = json.loads(content)
-        version, files = int(values["format_version"]), values["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        version, digest, files = values["format_version"], values["digest"], values["files"]
+        newer = version > FORMAT_VERSION
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{folder / DESCRIPTION} is damaged: {error}; fetch the bundle again") from error
-    if version > FORMAT_VERSION:
+    if newer:
         raise BundleError(f"{folder} has format {version}, newer than this version of melanoma; update it")
+    if digest != _digest(values):
+        raise BundleError(f"{folder / DESCRIPTION} is damaged: its digest differs; fetch the bundle again")
     if NETWORK not in files:
         raise BundleError(f"{folder / DESCRIPTION} names no {NETWORK}; fetch the bundle again")
     return dict(values)
 
 
+def _digest(values: Mapping[str, Any]) -> str:
+    """sha256 of everything but the digest itself, whatever the order and the white space in the file."""
+    said = {key: value for key, value in values.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _verify(folder: Path, name: str, expected: str) -> None:
-    path = folder / name
     if Path(name).name != name:
         raise BundleError(f"{folder / DESCRIPTION} names a file outside the bundle: {name}")
-    if not path.is_file():
-        raise BundleError(f"the bundle {folder} lacks {name}; fetch it again")
-    if _sha256(path) != expected:
+    path = folder / name
+    try:
+        same = _sha256(path) == expected
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror or error}; fetch the bundle again") from error
+    if not same:
         raise BundleError(f"{path} is not the file the bundle was made with (sha256 differs); fetch it again")
 
 

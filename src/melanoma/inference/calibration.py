@@ -48,8 +48,15 @@ def fit_calibration(logit: NDArray[np.floating], y_true: NDArray[np.int64]) -> C
     if n_positive == 0 or n_negative == 0:
         raise CalibrationError("the calibration images hold one class only; give images of both")
     target = np.where(y_true == 1, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
-    slope, intercept = _newton(np.asarray(logit, dtype=np.float64), target)
-    return Calibration(slope, intercept, n_positive / (n_positive + n_negative), n_positive + n_negative)
+    values = np.asarray(logit, dtype=np.float64)
+    centre, spread = float(np.mean(values)), float(np.std(values)) or 1.0
+    weight, offset = _newton((values - centre) / spread, target)
+    return Calibration(
+        slope=weight / spread,
+        intercept=offset - weight * centre / spread,
+        prevalence=n_positive / (n_positive + n_negative),
+        n=n_positive + n_negative,
+    )
 
 
 def rebase(y_prob: FloatArray, prevalence: float, new_prevalence: float) -> FloatArray:
@@ -68,9 +75,9 @@ def sigmoid(values: FloatArray) -> FloatArray:
 
 
 def _newton(logit: FloatArray, target: FloatArray, steps: int = 50) -> tuple[float, float]:
-    """Newton's method with step halving on the two-parameter logistic likelihood."""
+    """Newton's method with step halving on the two-parameter logistic likelihood, for standardised logits."""
     design = np.stack([logit, np.ones_like(logit)], axis=1)
-    weights = np.array([1.0, 0.0])
+    weights = np.zeros(2)
     loss = _loss(design @ weights, target)
     for _ in range(steps):
         probability = sigmoid(design @ weights)

@@ -58,8 +58,9 @@ def fit_operating_point(
     positive, negative = np.sort(y_prob[y_true == 1]), y_prob[y_true == 0]
     if len(positive) == 0 or len(negative) == 0:
         raise CalibrationError("the calibration images hold one class only; give images of both")
-    may_miss = int(np.floor((1 - target_sensitivity) * len(positive) + 1e-9))
-    threshold = float(positive[min(may_miss, len(positive) - 1)])
+    sensitivity = np.arange(len(positive), 0, -1) / len(positive)  # with each positive as the threshold
+    may_miss = int(np.sum(sensitivity >= target_sensitivity)) - 1
+    threshold = float(positive[max(may_miss, 0)])
     return OperatingPoint(
         threshold=threshold,
         target_sensitivity=target_sensitivity,

@@ -22,9 +22,13 @@ def overlay(
     """
     heat = _spread(heatmap / max(float(heatmap.max()), 1e-12), image.shape[:2], spec)
     positions = np.linspace(0, 1, len(INFERNO))
-    colour = np.stack([np.interp(heat, positions, channel) for channel in INFERNO.T], axis=-1)
-    opacity = strength * heat[..., None]
-    return np.asarray(image * (1 - opacity) + colour * opacity, dtype=np.uint8)
+    level = np.linspace(0, 1, 256)
+    colours = np.stack([np.interp(level, positions, channel) for channel in INFERNO.T], axis=-1).astype(
+        np.uint8
+    )
+    colour = Image.fromarray(colours[np.rint(255 * heat).astype(np.uint8)])
+    opacity = Image.fromarray(np.rint(255 * strength * heat).astype(np.uint8))
+    return np.asarray(Image.composite(colour, Image.fromarray(image), opacity))
 
 
 def _spread(heat: NDArray[np.float32], shape: tuple[int, int], spec: Preprocessing) -> NDArray[np.float32]:

@@ -82,13 +82,18 @@ class Predictor:
         """Judge many files, in order, as they get done; `workers` at once, one a core unless given."""
         workers = workers or os.cpu_count() or 1
         waiting: deque[Future[Prediction]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
+        pool = ThreadPoolExecutor(workers)
+        try:
             for file in files:
                 waiting.append(pool.submit(self.predict_file, file))
                 if len(waiting) > 4 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        finally:
+            pool.shutdown(
+                cancel_futures=True
+            )  # a caller who stops early waits for no more than `workers` images
 
     def run(self, image: NDArray[np.uint8]) -> NetworkOutput:
         """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""
@@ -112,5 +117,6 @@ def _to_rgb(image: AnyImage) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ImageError(f"need RGB uint8 (h, w, 3), got {image.dtype} {image.shape}")
+        images.check_size(image.shape[1], image.shape[0])
         return image
     return images.load(image)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("logit", "embedding", "heatmap")
 
+_FIRST_LOAD = threading.Lock()
+_GREETED = threading.Event()
+
 
 class LiteRtNetwork:
     """A LiteRT network with one input image and the outputs `OUTPUTS`.
@@ -76,7 +79,22 @@ def _find_outputs(interpreter: "Interpreter", path: Path) -> list[int]:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep LiteRT's "Created XNNPACK delegate" off standard error, where it writes past Python."""
+    """Keep LiteRT's "Created TensorFlow Lite XNNPACK delegate" off standard error at the first load.
+
+    LiteRT says it once a process, past Python, and no setting or environment variable stops it (measured with
+    2.3.0). So standard error is put aside for the first load only, which the others wait for.
+    """
+    with _FIRST_LOAD:
+        if not _GREETED.is_set():
+            with _stderr_aside():
+                yield
+            _GREETED.set()
+            return
+    yield
+
+
+@contextlib.contextmanager
+def _stderr_aside() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             saved = os.dup(2)

@@ -1,6 +1,7 @@
 """Which images a command line means: files and folders, in a fixed order."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +22,22 @@ class ImageFile:
 def find_images(sources: Sequence[str]) -> Iterator[ImageFile]:
     """Every image that `sources` (files or folders) name, folders in alphabetical order.
 
-    In a folder only files with a known image suffix count; a file named outright is always taken. Raises
-    ImageError when a source is not there, or a folder has no image.
+    In a folder only files with a known image suffix count, and none that are hidden or in a hidden folder; a
+    file named outright is always taken. Raises ImageError when a source is not there or cannot be read, or a
+    folder has no image.
     """
     for source in sources:
         path = Path(source)
-        if path.is_dir():
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError as error:
+            raise ImageError(f"{source!r} does not exist; give image files or folders") from error
+        except OSError as error:
+            raise ImageError(f"cannot read {source!r}: {error.strerror or error}") from error
+        if stat.S_ISDIR(mode):
             yield from _walk(path)
-        elif path.exists():
-            yield ImageFile(path.parent.name, str(path), path.stem)
         else:
-            raise ImageError(f"{source!r} does not exist; give image files or folders")
+            yield ImageFile(path.parent.name, str(path), path.stem)
 
 
 def _walk(folder: Path) -> Iterator[ImageFile]:
@@ -49,5 +55,5 @@ def _files(folder: Path) -> Iterator[Path]:
         raise ImageError(f"cannot read the folder {error.filename!r}: {error.strerror}")
 
     for parent, folders, names in os.walk(folder, onerror=fail):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(names))

@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
+import tempfile
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -38,6 +40,7 @@ def open_client(uri: str, timeout: int) -> Iterator[Any]:
         try:
             # The registry reads `models:/` sources at the global address, whatever its client was given.
             mlflow.set_tracking_uri(uri)
+            _create_database(uri)
             yield mlflow.MlflowClient(tracking_uri=uri)
         except MelanomaError:
             raise
@@ -63,9 +66,8 @@ def absolute_uri(uri: str) -> str:
 
 def artifact_location(uri: str) -> str | None:
     """Where a new experiment keeps files: `mlartifacts` beside an SQLite file; a server knows its own."""
-    if not uri.startswith(SQLITE):
-        return None
-    return (Path(unquote(uri.removeprefix(SQLITE))).parent / "mlartifacts").as_uri()
+    path = _database_path(uri)
+    return (path.parent / "mlartifacts").as_uri() if path else None
 
 
 def is_wrong_request(error: Exception) -> bool:
@@ -94,6 +96,41 @@ def import_mlflow() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", "mlflow") from error
     return cast(ModuleType, mlflow)
+
+
+def _create_database(uri: str) -> None:
+    """Make a missing SQLite file elsewhere and move it into place, whole.
+
+    MLflow takes seconds to bring a new file up to its schema. A kill in between, or a second run that
+    starts meanwhile, leaves one that it refuses for ever.
+    """
+    path = _database_path(uri)
+    if path is None or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        made = Path(temporary, "new.db")
+        import_mlflow().MlflowClient(tracking_uri=f"{SQLITE}{made.as_posix()}").search_experiments()
+        whole = path.with_name(f".{path.name}.{os.getpid()}")
+        with (
+            contextlib.closing(sqlite3.connect(made)) as source,
+            contextlib.closing(sqlite3.connect(whole)) as target,
+        ):
+            source.backup(target)
+    try:
+        os.link(whole, path)  # unlike a move, it leaves the file of a run that was quicker
+    except OSError:
+        if not path.exists():  # a file system without links
+            whole.rename(path)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _database_path(uri: str) -> Path | None:
+    """The file of an SQLite address, None for others."""
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ def fit(
         batches = training_batches(
             train, recipe.augmentation, recipe.training.batch_size, seed=seed, epoch=state.epoch
         )
+        _seed_generators(model, seed, state.epoch)
         row = _train_epoch(model, batches, steps, state.epoch, progress)
         with averaged_weights(model):
             figures = evaluate_logits(predict_logits(model, val), val.y_true)
@@ -191,6 +192,13 @@ def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int) -> Any:
     return keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100, steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
     )
+
+
+def _seed_generators(model: "keras.Model", seed: int, epoch: int) -> None:
+    """Set the layers' own random generators from (seed, epoch), as `.keras` files do not keep their state."""
+    states = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+    for number, state in enumerate(states):
+        state.assign(np.random.default_rng([seed, epoch, number]).integers(2**31, size=state.shape))
 
 
 def _train_epoch(

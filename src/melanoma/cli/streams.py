@@ -1,0 +1,44 @@
+"""Standard output and standard error when they are closed, full, or a pipe that nobody reads any more."""
+
+import io
+import os
+import sys
+
+
+def open_missing() -> None:
+    """Put the null device where standard input, output or error was closed.
+
+    Else the next file that is opened takes the number, and what a library prints goes into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+
+
+def accept_any_text(encoding: str | None = None, errors: str = "backslashreplace") -> None:
+    """Let standard output take every file name; `encoding` is the terminal's own unless given."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors=errors)
+
+
+def flush_stdout() -> None:
+    """Write what waits. Raises OSError, after which standard output takes everything and keeps nothing."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_stdout()
+        raise
+
+
+def discard_stdout() -> None:
+    """Send what still waits nowhere, so that the interpreter does not stumble over it at its end."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError):  # a stand-in without a file number
+        return

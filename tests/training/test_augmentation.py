@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from conftest import require_extra
+
+require_extra("cv2", "train")
+
+from melanoma.config import AugmentationConfig
+from melanoma.training.augmentation import augment, draw_affine_maps
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 40, 40, 3), dtype=np.uint8)
+
+
+def changed(seed: int = 0, **values: float) -> np.ndarray:
+    return augment(IMAGES, AugmentationConfig(**values), np.random.default_rng(seed))
+
+
+def test_nothing_asked_changes_nothing():
+    np.testing.assert_array_equal(changed(), IMAGES)
+
+
+def test_the_seed_decides_and_the_input_stays():
+    before = IMAGES.copy()
+    first, again, other = (changed(seed, rotation=20, shift=0.2) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_array_equal(IMAGES, before)
+
+
+def test_each_image_of_a_batch_changes_differently():
+    copies = np.repeat(IMAGES[:1], 8, axis=0)
+    results = augment(copies, AugmentationConfig(rotation=90), np.random.default_rng(0))
+    assert len({result.tobytes() for result in results}) == 8
+
+
+@pytest.mark.parametrize(("name", "axis"), [("horizontal_flip", 1), ("vertical_flip", 0)])
+def test_a_flip_mirrors_about_half_of_the_images_exactly(name, axis):
+    copies = np.repeat(IMAGES[:1], 200, axis=0)
+    results = augment(copies, AugmentationConfig(**{name: True}), np.random.default_rng(0))
+    mirrored = sum(np.array_equal(result, np.flip(IMAGES[0], axis)) for result in results)
+    kept = sum(np.array_equal(result, IMAGES[0]) for result in results)
+    assert mirrored + kept == 200
+    assert 70 < mirrored < 130
+
+
+def test_changes_stay_within_their_limits():
+    config = AugmentationConfig(shift=0.1, zoom=0.2, rotation=20)
+    maps = draw_affine_maps(2000, 100, config, np.random.default_rng(0))
+    centre = maps @ np.array([49.5, 49.5, 1])
+    # The centre moves by the rotated shift alone, at most 10 pixels along each axis before rotation.
+    assert np.abs(centre - 49.5).max() <= 10 * np.sqrt(2) + 1e-9
+    assert np.abs(centre - 49.5).max() > 10
+    scales = np.linalg.norm(maps[:, :, :2], axis=1)
+    assert 0.8 - 1e-9 <= scales.min() < 0.81
+    assert 1.19 < scales.max() <= 1.2 + 1e-9
+    angles = np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0]))
+    assert 19 < np.abs(angles).max() <= 20 + 1e-9
+
+
+def test_edges_are_repeated_and_not_black():
+    white = np.full((20, 30, 30, 3), 255, dtype=np.uint8)
+    config = AugmentationConfig(shift=0.4, zoom=0.3, rotation=180, shear=20)
+    assert augment(white, config, np.random.default_rng(0)).min() == 255
+
+
+def test_brightness_scales_all_channels_alike():
+    grey = np.full((50, 8, 8, 3), 100, dtype=np.uint8)
+    results = augment(grey, AugmentationConfig(brightness=0.3), np.random.default_rng(0))
+    means = results.mean(axis=(1, 2, 3))
+    assert 70 <= means.min() < 75
+    assert 125 < means.max() <= 130
+    assert (results == results[..., :1]).all()
+
+
+def test_saturation_leaves_grey_alone_and_moves_colour():
+    grey = np.full((5, 8, 8, 3), 100, dtype=np.uint8)
+    config = AugmentationConfig(saturation=0.5)
+    assert np.abs(augment(grey, config, np.random.default_rng(0)).astype(int) - 100).max() <= 1
+    red = np.zeros((5, 8, 8, 3), dtype=np.uint8) + np.array([200, 50, 50], dtype=np.uint8)
+    spread = np.ptp(augment(red, config, np.random.default_rng(0)).astype(int), axis=-1)
+    assert spread.max() > 155 > spread.min()
