@@ -19,7 +19,7 @@ Results go to standard output, progress and messages to standard error.
 | exit code | meaning |
 |---|---|
 | 0 | done; result rows with an error included, unless `--strict` was given |
-| 1 | our own failure |
+| 1 | our own failure, or MLflow could not be reached by `melanoma track` or `--bundle models:/...` |
 | 2 | something the user can mend, said in one line: a wrong option, data, recipe, bundle or run folder; \
 `--strict` with a bad image; not one image could be read |
 | 130 | stopped with Ctrl-C |
@@ -108,7 +108,8 @@ def _render_section(name: str, model: type[BaseModel]) -> str:
 def _describe_values(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(field.annotation))
-    kind = {int: "whole number", float: "number", bool: "`true`, `false`"}[field.annotation]  # type: ignore[index]
+    names: dict[Any, str] = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
+    kind = names.get(field.annotation, f"`{field.annotation}`")
     found = [
         f"{words} {getattr(rule, bound):g}"
         for rule in field.metadata

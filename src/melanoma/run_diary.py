@@ -46,7 +46,7 @@ class TrackedProgress(Progress):
         """Note the epoch's figures, its speed and the machine's load, send, and pass it on."""
         seconds = (datetime.now(UTC) - self._began).total_seconds()
         self._began = datetime.now(UTC)
-        values = {**row, "epoch_seconds": seconds, "images_per_second": self._n_train / seconds}
+        values = {**_figures(row), "epoch_seconds": seconds, "images_per_second": self._n_train / seconds}
         self._tracker.metrics({**values, **system_metrics(self._folder)}, step=epoch, key=f"epoch/{epoch}")
         self._tracker.send()
         self._listener.on_epoch(epoch, row)
@@ -79,6 +79,13 @@ def note_start(
     tracker.send()
 
 
+def note_epochs(tracker: Tracker, history: list[Row]) -> None:
+    """Note every epoch, for a run that was killed between a checkpoint and its note; noted ones stay."""
+    for row in history:
+        epoch = int(row["epoch"])
+        tracker.metrics(_figures(row), step=epoch, key=f"epoch/{epoch}")
+
+
 def note_end(
     tracker: Tracker, folder: Path, reports: list[EvaluationReport], history: list[Row], register: bool
 ) -> None:
@@ -97,6 +104,11 @@ def note_end(
     for name in ("evaluation/report.html", "evaluation/evaluation.json", "history.csv"):
         tracker.artifact(folder / name, "evaluation")
     tracker.bundle(folder / "bundle", figures, register=register)
+
+
+def _figures(row: Row) -> Row:
+    """An epoch's figures without its number, which is their step."""
+    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def _final_figures(reports: list[EvaluationReport]) -> dict[str, float]:

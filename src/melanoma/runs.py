@@ -1,7 +1,7 @@
 """One whole training run, start to end; killed anywhere, it goes on to the same result."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from melanoma.evaluation.evaluate import EvaluationReport, evaluate, write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.preprocessing import Preprocessing
-from melanoma.run_diary import Listener, TrackedProgress, note_end, note_start
+from melanoma.run_diary import Listener, TrackedProgress, note_end, note_epochs, note_start
 from melanoma.tracking import Tracker
 from melanoma.training import fit as fitting
 from melanoma.training.cache import ImageCache, open_cache
@@ -76,10 +76,8 @@ class Result:
 
 def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | None = None) -> Result:
     """Make the run folder and run to the end. Raises RunError when the folder holds something already."""
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(
-            f"{folder} is not empty; give another --run-dir, or go on with: melanoma train --resume {folder}"
-        )
+    if _is_taken(folder):
+        raise RunError(f"{folder} is not empty; give another --run-dir, or go on with --resume {folder}")
     with _locked(folder):
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_text(folder / "run.json", json.dumps(asdict(request), indent=2) + "\n")
@@ -127,8 +125,9 @@ def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
     recipe = recipe.model_copy(update={"export": ExportConfig(quantize=quantize)})
     run = _Run(folder, request, recipe, Listener())
     manifest, splits = load_images(folder)
-    images = run.select(manifest, splits, run.open_cache(manifest))["calibration"]
-    return export_bundle(load_model(folder), images, recipe, target, run.describe(manifest, splits))
+    with run.open_cache(manifest) as cache:
+        images = run.select(manifest, splits, cache)["calibration"]
+        return export_bundle(load_model(folder), images, recipe, target, run.describe(manifest, splits))
 
 
 class _Run:
@@ -150,21 +149,14 @@ class _Run:
 
     def _execute(self) -> Result:
         manifest, splits = self._prepare()
-        cache = self.open_cache(manifest)
-        sets = self.select(manifest, splits, cache)
-        note_start(
-            self.tracker,
-            self.folder,
-            recipe=self.recipe,
-            seed=self.request.seed,
-            manifest=manifest,
-            splits=splits,
-        )
-        model, history = self._train(sets["train"], sets["val"])
-        bundle = export_bundle(
-            model, sets["calibration"], self.recipe, self.folder / "bundle", self.describe(manifest, splits)
-        )
-        cache.close()
+        with self.open_cache(manifest) as cache:
+            sets = self.select(manifest, splits, cache)
+            seed = self.request.seed
+            note_start(
+                self.tracker, self.folder, recipe=self.recipe, seed=seed, manifest=manifest, splits=splits
+            )
+            model, history = self._train(sets["train"], sets["val"])
+            bundle = self._export(model, sets["calibration"], self.describe(manifest, splits))
         reports = self._evaluate(bundle, manifest, splits, history)
         note_end(self.tracker, self.folder, reports, history, self.request.register)
         return Result(self.folder, bundle.folder, self.folder / "evaluation" / "report.html", reports)
@@ -231,11 +223,21 @@ class _Run:
             folder=self.folder / "checkpoints",
             progress=TrackedProgress(self.listener, self.tracker, self.folder, len(train)),
         )
+        note_epochs(self.tracker, state.history)
         temporary = self.folder / ".model.keras"
         model.save(temporary)
         temporary.replace(self.folder / "model.keras")
         write_text(self.folder / "history.csv", pd.DataFrame(state.history).to_csv(index=False))
         return model, state.history
+
+    def _export(self, model: "keras.Model", images: ImageSet, facts: Mapping[str, Any]) -> bundles.Bundle:
+        """The bundle; one that is there already is whole and stays, so that its digest does too."""
+        target = self.folder / "bundle"
+        return (
+            bundles.load(target)
+            if target.exists()
+            else export_bundle(model, images, self.recipe, target, facts)
+        )
 
     def _evaluate(
         self,
@@ -285,6 +287,13 @@ class _Run:
             "use": "Research only; not a medical device.",
             **({"notice": self.request.notice} if self.request.notice else {}),
         }
+
+
+def _is_taken(folder: Path) -> bool:
+    """True when the folder holds more than a start leaves that was killed before it wrote `run.json`."""
+    if not folder.exists():
+        return False
+    return any(path.name != "recipe.yaml" and not path.name.startswith(".") for path in folder.iterdir())
 
 
 @contextmanager

@@ -1,12 +1,22 @@
+import importlib
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import require_or_skip
 from melanoma.errors import CalibrationError
 from melanoma.inference.calibration import Calibration, _newton, fit_calibration, rebase, sigmoid
 
 SHARE = st.floats(0.001, 0.999)
+
+
+def import_sklearn():
+    if importlib.util.find_spec("sklearn") is None:
+        require_or_skip("scikit-learn is not installed: pip install 'melanoma[bench]'")
+    return importlib.import_module("sklearn.linear_model")
 
 
 def draw(n, slope, intercept, seed=0):
@@ -24,8 +34,8 @@ def test_finds_the_slope_and_the_intercept_that_made_the_labels():
     assert found.n == 200_000
 
 
-def test_agrees_with_scikit_learn(draw_image):
-    linear_model = pytest.importorskip("sklearn.linear_model")
+def test_agrees_with_scikit_learn():
+    linear_model = import_sklearn()
     logit, y_true = draw(500, 0.6, -0.8)
     reference = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
     reference.fit(logit[:, None], y_true)
@@ -36,7 +46,7 @@ def test_agrees_with_scikit_learn(draw_image):
 
 def test_the_smoothed_targets_are_platts():
     """Scikit-learn on each image twice, once with either label, weighted as Platt's targets are."""
-    linear_model = pytest.importorskip("sklearn.linear_model")
+    linear_model = import_sklearn()
     logit, y_true = draw(60, 2, 0.3)
     positive, negative = y_true.sum(), (1 - y_true).sum()
     target = np.where(y_true == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))

@@ -53,7 +53,13 @@ def tiff(pixels: np.ndarray, sample_format: int = 1, photometric: int = 1) -> by
     entries.sort(key=lambda entry: struct.unpack("<H", entry[:2]))
     tail = struct.pack("<HHH", *[bits] * 3) + struct.pack("<HHH", *[sample_format] * 3)
     table = struct.pack("<H", len(entries)) + b"".join(entries) + b"\0" * 4
-    return b"II*\0" + struct.pack("<I", start) + pixels.astype(pixels.dtype.newbyteorder("<")).tobytes() + table + tail
+    return (
+        b"II*\0"
+        + struct.pack("<I", start)
+        + pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+        + table
+        + tail
+    )
 
 
 def corner(value: int | tuple[int, ...], rest: int | tuple[int, ...], dtype: str = "u2") -> np.ndarray:
@@ -222,7 +228,9 @@ def test_large_side_blocks_do_no_harm():
     assert images.decode(plain)[5, 5].tolist() == [9] * 3
 
 
-@pytest.mark.parametrize(("name", "head"), [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")])
+@pytest.mark.parametrize(
+    ("name", "head"), [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")]
+)
 def test_a_text_bomb_is_refused(name, head):
     bomb = chunk(name, head + zlib.compress(bytes(20_000_000), 1))
     with pytest.raises(ImageError, match="damaged image"):

@@ -53,8 +53,5 @@ def evaluate(
     facts = {"bundle": f"{predictor.bundle.name}, {predictor.digest}", "images": manifest.digest}
     reporting.save([report], output, title=f"{predictor.bundle.name} on {name}", facts=facts, notice=notice)
     for figure, estimate in report.figures.items():
-        if estimate.value is None:
-            typer.echo(f"{figure}: {estimate.note}")
-        else:
-            typer.echo(f"{figure}: {estimate.value:.4f} ({estimate.low:.4f} to {estimate.high:.4f})")
+        typer.echo(f"{figure}: {estimate}")
     typer.echo(f"report: {output / 'report.html'}")

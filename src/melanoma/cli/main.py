@@ -83,7 +83,7 @@ def run() -> NoReturn:
 def _run_app() -> None:
     """Typer ends with SystemExit; what still waits for standard output is written before that counts."""
     try:
-        app()
+        app(prog_name="melanoma")
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer makes it a failure
             sys.exit(0)

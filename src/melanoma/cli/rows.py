@@ -62,7 +62,7 @@ def name_overlays(files: Iterable[ImageFile]) -> Iterator[str]:
     numbers: Counter[str] = Counter()
     for file in files:
         name, key = file.image_id, file.image_id.casefold()
-        numbers[key] += 1
+        numbers[key] = max(numbers[key], 1)
         while name.casefold() in taken:
             numbers[key] += 1
             name = f"{file.image_id}-{numbers[key]}"
@@ -113,10 +113,12 @@ def _write_jsonl(predictions: Rows, file: IO[str]) -> None:
 
 def _write_csv(predictions: Rows, file: IO[str]) -> None:
     names = [field.name for field in fields(Prediction)]
-    writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writeheader()
+    plain = csv.DictWriter(file, names, lineterminator="\n")
+    quoting = csv.DictWriter(file, names, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writeheader()
     for row in predictions:
-        writer.writerow(row.to_dict())
+        # A carriage return ends a line for every reader, and `csv` quotes it only when it ends its own.
+        (quoting if "\r" in row.path else plain).writerow(row.to_dict())
         file.flush()
 
 

@@ -81,12 +81,8 @@ def report_result(result: "Result") -> None:
     from melanoma.tracking import run_address
 
     for report in result.reports:
-        figures = {name: report.figures[name] for name in ("accuracy", "auroc", "sensitivity", "specificity")}
-        text = ", ".join(
-            f"{name} {estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
-            for name, estimate in figures.items()
-            if estimate.value is not None
-        )
+        names = ("accuracy", "auroc", "sensitivity", "specificity")
+        text = ", ".join(f"{name} {report.figures[name]}" for name in names)
         typer.echo(f"{report.name} ({report.n:,} images): {text}")
     typer.echo(f"report:  {result.page}")
     typer.echo(f"bundle:  {result.bundle}")

@@ -54,7 +54,7 @@ def assign(
     """
     shares = _check_shares({"val": val, "calibration": calibration, "test": test})
     table = manifest.table
-    group = _group(manifest, groups)
+    group = find_groups(manifest, groups)
     split = _fix_given(table, group)
     dealt = _summarise(table, group, split)
     dealt["split"] = _deal(dealt, shares, seed)
@@ -95,10 +95,24 @@ def load(path: Path, manifest: Manifest) -> Splits:
     if missing:
         raise SplitError(f"{path} lacks columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
     rows = _align(table, manifest.table, path)
-    group = _group(manifest, rows if "group_id" in rows else None)
+    group = find_groups(manifest, rows if "group_id" in rows else None)
     rows = manifest.table[["source", "image_id", "path"]].assign(group_id=group, split=rows["split"])
     _check_crossing(rows, manifest.table["given_split"], path)
     return Splits(rows[list(COLUMNS)], _digest(rows))
+
+
+def find_groups(manifest: Manifest, groups: pd.DataFrame | None = None) -> "pd.Series[str]":
+    """The group of every row, named after the first image in it; see `assign` for what makes a group."""
+    table = manifest.table
+    keys = [_key(table, "patient_id"), _key(table, "lesion_id"), table["content_digest"]]
+    if groups is not None:
+        keys.append(_match_groups(manifest, groups))
+    edges = np.concatenate([_links(key) for key in keys], axis=1)
+    weights = np.ones(edges.shape[1], dtype=np.int8)
+    graph = coo_array((weights, (edges[0], edges[1])), shape=(len(table), len(table)))
+    component = pd.Series(connected_components(graph, directed=False)[1], index=table.index)
+    names = table["source"] + "/" + table["image_id"]
+    return names.groupby(component).transform("min")
 
 
 def _check_shares(shares: Mapping[str, float]) -> dict[str, float]:
@@ -110,20 +124,6 @@ def _check_shares(shares: Mapping[str, float]) -> dict[str, float]:
     if total >= 1:
         raise SplitError(f"val, calibration and test take {total:g} of the images; leave some for train")
     return {"train": 1 - total, **shares}
-
-
-def _group(manifest: Manifest, groups: pd.DataFrame | None) -> "pd.Series[str]":
-    """The group of every row, named after the first image in it."""
-    table = manifest.table
-    keys = [_key(table, "patient_id"), _key(table, "lesion_id"), table["content_digest"]]
-    if groups is not None:
-        keys.append(_match_groups(manifest, groups))
-    edges = np.concatenate([_links(key) for key in keys], axis=1)
-    weights = np.ones(edges.shape[1], dtype=np.int8)
-    graph = coo_array((weights, (edges[0], edges[1])), shape=(len(table), len(table)))
-    component = pd.Series(connected_components(graph, directed=False)[1], index=table.index)
-    names = table["source"] + "/" + table["image_id"]
-    return names.groupby(component).transform("min")
 
 
 def _key(table: pd.DataFrame, name: str) -> "pd.Series[str]":

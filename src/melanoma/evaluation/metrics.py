@@ -34,6 +34,13 @@ class Estimate:
     note: str = ""
     dropped: int = 0
 
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.note
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f} ({self.note})"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""
         return asdict(self)

@@ -29,7 +29,7 @@ def find_images(sources: Sequence[str]) -> Iterator[ImageFile]:
     for source in sources:
         path = Path(source)
         try:
-            mode = path.stat().st_mode
+            mode = os.stat(source).st_mode  # noqa: PTH116 - Path("") would be the current folder
         except FileNotFoundError as error:
             raise ImageError(f"{source!r} does not exist; give image files or folders") from error
         except OSError as error:

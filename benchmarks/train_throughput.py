@@ -1,0 +1,174 @@
+"""Images per second in training the original's network: our way, the original's way, and the step alone.
+
+    python benchmarks/train_throughput.py [--batches 40] [--rounds 3]
+
+All three run in turn, several rounds, in one process on the same images, so that what else the machine does
+hits them alike; the figures are medians over the rounds, and what counts are their ratios. Without
+MELANOMA_DATA the images are drawn. Keras' own class is kept as `tf.keras.preprocessing.image`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melanoma.config import load_recipe
+from melanoma.data import manifest as manifests
+from melanoma.data.synthetic import write_collection
+from melanoma.inference.preprocessing import Preprocessing, scale
+from melanoma.training.cache import open_cache
+from melanoma.training.fit import compile_model, make_deterministic
+from melanoma.training.models import create_model
+from melanoma.training.pipeline import Batch, ImageSet, prefetch, training_batches
+
+RECIPE = load_recipe("original_cnn")
+BATCH = RECIPE.training.batch_size
+IMAGES = 2560
+
+
+def find_images(folder: Path) -> Path:
+    """The training folder of real images, or of drawn ones."""
+    root = os.environ.get("MELANOMA_DATA")
+    if root:
+        return Path(root) / "melanoma10k" / "train"
+    return write_collection(folder / "drawn", n=IMAGES, seed=0, test_share=0.0) / "train"
+
+
+def open_images(folder: Path, workplace: Path) -> ImageSet:
+    """The images behind our decoded cache."""
+    manifest = manifests.load([str(folder)])
+    table = manifest.table.sample(min(IMAGES, len(manifest.table)), random_state=0)
+    spec = Preprocessing(**RECIPE.input.model_dump())
+    cache = open_cache(table["path"].tolist(), table["content_digest"].tolist(), spec, folder=workplace)
+    return ImageSet(cache, np.arange(len(table)), table["y_true"].to_numpy(np.float32), spec)
+
+
+def original_batches(folder: Path) -> Iterator[Any]:
+    """The original's way: `ImageDataGenerator` reads, decodes and changes each image in Python."""
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    generator = ImageDataGenerator(
+        rescale=1 / 255, width_shift_range=0.2, height_shift_range=0.2, shear_range=0.2, zoom_range=0.2,
+        rotation_range=20, horizontal_flip=True, fill_mode="nearest",
+    )  # fmt: skip
+    size = (RECIPE.input.size, RECIPE.input.size)
+    return iter(
+        generator.flow_from_directory(str(folder), size, batch_size=BATCH, class_mode="binary", seed=0)
+    )
+
+
+def our_batches(images: ImageSet) -> Iterator[Batch]:
+    """Our way: epoch after epoch without end."""
+    epoch = 0
+    while True:
+        yield from training_batches(images, RECIPE.augmentation, BATCH, seed=0, epoch=epoch)
+        epoch += 1
+
+
+def create_step() -> Callable[[Any, Any], None]:
+    """One training step of the original's network on its own copy of the weights."""
+    make_deterministic(0)
+    model = create_model(RECIPE.model, RECIPE.input)
+    compile_model(model, RECIPE, steps_per_epoch=100)
+
+    def step(pixels: NDArray[np.float32], y_true: NDArray[np.float32]) -> None:
+        model.train_on_batch(pixels, y_true.reshape(-1, 1), return_dict=True)
+
+    return step
+
+
+def measure(action: Callable[[], None]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def run_round(
+    folder: Path, images: ImageSet, step: Callable[[Any, Any], None], batches: int
+) -> dict[str, float]:
+    """Images per second of each way, once."""
+    pixels, y_true = images.batch(np.arange(BATCH))
+    fixed = scale(pixels, images.spec), y_true
+    original = original_batches(folder)
+
+    def ours() -> None:
+        with prefetch(our_batches(images)) as items:
+            train(islice(items, batches), step)
+
+    ways: dict[str, Callable[[], None]] = {
+        "step alone": lambda: train(repeat(fixed, batches), step),
+        "ours": ours,
+        "original": lambda: train(islice(original, batches), step),
+        "our pipeline alone": lambda: exhaust(islice(our_batches(images), batches)),
+        "original generator alone": lambda: exhaust(islice(original, batches)),
+    }
+    return {name: batches * BATCH / measure(action) for name, action in ways.items()}
+
+
+def train(items: Iterable[Batch], step: Callable[[Any, Any], None]) -> None:
+    """One step a batch."""
+    for batch in items:
+        step(*batch)
+
+
+def exhaust(items: Iterable[Any]) -> None:
+    """Make every item and drop it."""
+    deque(items, maxlen=0)
+
+
+def count_flops() -> float:
+    """Floating-point operations of one training step an image: forward, and twice that backward."""
+    sizes = [(148, 27, 32), (72, 9 * 32, 64), (34, 9 * 64, 128)]
+    multiplications = sum(side**2 * inputs * filters for side, inputs, filters in sizes) + 36_992 * 128
+    return 3 * 2.0 * multiplications
+
+
+def measure_peak() -> float:
+    """What the cores reach in a large float32 matrix product, operations per second."""
+    import tensorflow as tf
+
+    n = 2048
+    matrix = tf.random.normal((n, n))
+    tf.matmul(matrix, matrix)
+    return max(2 * n**3 / measure(lambda: tf.matmul(matrix, matrix).numpy()) for _ in range(5))
+
+
+def main() -> None:
+    """Measure and print, as text and as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as workplace:
+        folder = find_images(Path(workplace))
+        images = open_images(folder, Path(workplace) / "cache")
+        step = create_step()
+        run_round(folder, images, step, 2)
+        rounds = [run_round(folder, images, step, arguments.batches) for _ in range(arguments.rounds)]
+        images.cache.close()
+    speed = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    ratios = {
+        "ours / original": statistics.median(one["ours"] / one["original"] for one in rounds),
+        "ours / step alone": statistics.median(one["ours"] / one["step alone"] for one in rounds),
+        "step alone / arithmetic limit": speed["step alone"] * count_flops() / measure_peak(),
+    }
+    for name, value in speed.items():
+        print(f"{name:26} {value:7.1f} images/s")
+    for name, value in ratios.items():
+        print(f"{name:30} {value:6.2f}")
+    print(json.dumps({"images_per_second": speed, "ratios": ratios, "rounds": rounds}))
+
+
+if __name__ == "__main__":
+    main()

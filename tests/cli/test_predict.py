@@ -1,0 +1,338 @@
+import csv
+import errno
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from melanoma.cli import rows
+
+FIELDS = ["source", "path", "image_id", "y_prob", "decision", "reason", "error", "bundle_digest"]
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals as POSIX has them")
+
+
+@pytest.fixture
+def predict(run_melanoma, tiny_bundle):
+    """A function that runs `melanoma predict` with the tiny bundle: exit code, output, standard error."""
+    return lambda *arguments: run_melanoma("predict", "--bundle", tiny_bundle, *arguments)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from melanoma.cli.main import run; run()", "predict", *map(str, arguments)]
+
+
+@pytest.fixture
+def mixed(image_files):
+    """The folder of six images, one of them broken."""
+    image_files[3].write_bytes(b"")
+    return image_files[0].parent
+
+
+def test_json_and_jsonl_and_csv_say_the_same(predict, mixed):
+    outputs = {form: predict(mixed, "--format", form)[1] for form in ("json", "jsonl", "csv")}
+    parsed = json.loads(outputs["json"])
+    assert [list(row) for row in parsed] == [FIELDS] * 6
+    assert [json.loads(line) for line in outputs["jsonl"].splitlines()] == parsed
+    from_csv = list(csv.DictReader(io.StringIO(outputs["csv"])))
+    assert [list(row) for row in from_csv] == [FIELDS] * 6
+    for row, other in zip(parsed, from_csv, strict=True):
+        assert {**row, "y_prob": str(row["y_prob"] or "")} == {**other, "y_prob": other["y_prob"]}
+    broken = [row for row in parsed if row["error"]]
+    assert [(row["image_id"], row["y_prob"], row["decision"]) for row in broken] == [
+        ("lesion 3", None, "cannot_assess")
+    ]
+
+
+def test_the_table_is_for_people(predict, mixed):
+    code, out, err = predict(mixed)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["probability", "decision", "image"]
+    assert len(lines) == 7
+    judged = [line for line in lines[1:] if "cannot_assess" not in line]
+    assert all(0 <= float(line.split()[0]) <= 1 for line in judged)
+    assert sum("lesion 3.png  (the file is empty)" in line for line in lines) == 1
+    assert err.startswith("6 images: ")
+    assert "1 could not be read" in err
+
+
+def test_one_image_needs_no_summary(predict, image_files):
+    code, out, err = predict(image_files[0])
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 2
+
+
+def test_results_go_to_a_file_whole(predict, image_files, tmp_path):
+    target = tmp_path / "new" / "rows.json"
+    code, out, _ = predict(image_files[0].parent, "--format", "json", "-o", target)
+    assert (code, out) == (0, "")
+    assert len(json.loads(target.read_text())) == 6
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_strict_and_nothing_judged_end_with_two(predict, mixed):
+    code, out, err = predict("--strict", mixed)
+    assert code == 2
+    assert len(out.splitlines()) == 7
+    assert err.splitlines()[-1].startswith("melanoma: 1 of 6 images could not be read")
+    code, _, err = predict(mixed / "lesion 3.png")
+    assert code == 2
+    assert err == "melanoma: 1 of 1 images could not be read; the results name each with its reason\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-file.jpg"], "'no-such-file.jpg' does not exist"),
+        (["", "x"], "'' does not exist"),
+        (["{image}", "--prevalence", "1.5"], "a prevalence of 1.5 makes no sense"),
+        (["{image}", "--prevalence", "nan"], "a prevalence of nan makes no sense"),
+        (["{image}", "-o", "{folder}"], "Is a directory"),
+        (["{image}", "-o", "{image}/rows.csv"], "cannot write"),
+        (["{image}", "--explain", "{image}"], "cannot write"),
+        (["{image}", "--bundle", "{folder}"], "no bundle in"),
+        (["{empty}"], "no image in"),
+    ],
+)
+def test_the_users_errors_are_one_line_and_two(predict, image_files, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    names = {"image": image_files[0], "folder": image_files[0].parent, "empty": tmp_path / "empty"}
+    code, out, err = predict(*[argument.format(**names) for argument in arguments])
+    assert code == 2
+    assert out == "" or "--explain" in arguments
+    assert message in err
+    assert err.startswith("melanoma: ")
+    assert err.count("\n") == 1
+    assert not [path for path in image_files[0].parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'SOURCE...'"),
+        (["x.jpg", "--format", "xml"], "'xml' is not one of 'table', 'json', 'jsonl', 'csv'"),
+        (["x.jpg", "--prevalence", "half"], "'--prevalence': Input should be a valid number"),
+        (["x.jpg", "--colour"], "No such option: --colour"),
+    ],
+)
+def test_a_wrong_command_line_says_what_is_wrong(run_melanoma, arguments, message):
+    code, out, err = run_melanoma("predict", *arguments)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_prevalence_changes_probabilities_only(predict, image_files):
+    plain, moved = (
+        json.loads(predict(*image_files, "--format", "json", *extra)[1])
+        for extra in ([], ["--prevalence", "0.01"])
+    )
+    assert all(a["y_prob"] > b["y_prob"] for a, b in zip(plain, moved, strict=True))
+    assert [row["decision"] for row in plain] == [row["decision"] for row in moved]
+
+
+def test_explain_writes_overlays(predict, mixed, tmp_path):
+    overlays = tmp_path / "overlays"
+    assert predict(mixed, "--explain", overlays)[0] == 0
+    assert sorted(path.name for path in overlays.iterdir()) == [f"lesion {n}.png" for n in (0, 1, 2, 4, 5)]
+    original = np.asarray(Image.open(mixed / "lesion 1.png"))
+    assert np.asarray(Image.open(overlays / "lesion 1.png")).shape == original.shape
+
+
+def test_overlays_of_images_with_one_name_stay_apart(predict, image_files, tmp_path):
+    for place in ("a/x.png", "b/x.png", "b/sub/x.png", "c/X.png", "c/x-2.png", "d/x.jpg"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(image_files[1]).save(tmp_path / place)
+    overlays = tmp_path / "overlays"
+    assert predict(tmp_path / "a/x.png", *(tmp_path / name for name in "bcd"), "--explain", overlays)[0] == 0
+    found = sorted(path.relative_to(overlays).as_posix() for path in overlays.rglob("*.png"))
+    assert found == ["X-3.png", "sub/x.png", "x-2-2.png", "x-2.png", "x-4.png", "x.png"]
+
+
+NAMES = [
+    "with space",
+    'it\'s "quoted", so',
+    "two\nlines",
+    "re\rturn",
+    "皮膚-ÄÖ",
+    "-dash",
+    "undecodable\udcff",
+    "=1+1",
+]
+
+
+@pytest.fixture
+def odd_names(tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in NAMES:
+        Image.new("RGB", (40, 40), (200, 150, 130)).save(folder / f"{name}.png")
+    return folder
+
+
+@posix_only
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv"])
+def test_any_file_name_can_be_read_back(odd_names, tiny_bundle, tmp_path, form, encoding):
+    arguments = [odd_names, "--bundle", tiny_bundle, "--format", form, "--explain", tmp_path / "overlays"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command(*arguments), capture_output=True, env=environment, check=True)
+    written = subprocess.run(command(*arguments, "-o", tmp_path / "rows"), capture_output=True, check=True)
+    assert written.stdout == b""
+    expected = sorted(str(odd_names / f"{name}.png") for name in NAMES)
+    if form == "table":
+        assert done.stdout.count(b"\n") == 1 + len(NAMES)
+        return
+    assert (tmp_path / "rows").read_bytes() == done.stdout
+    text = io.StringIO(done.stdout.decode("utf-8", "surrogateescape"), newline="")
+    parsed = {"json": json.load, "jsonl": lambda lines: map(json.loads, lines), "csv": csv.DictReader}[form](
+        text
+    )
+    assert sorted(row["path"] for row in parsed) == expected
+    assert sorted(path.stem for path in (tmp_path / "overlays").iterdir()) == sorted(NAMES)
+
+
+@posix_only
+def test_a_leading_dash_needs_two(odd_names, tiny_bundle):
+    arguments = command("--bundle", tiny_bundle, "--format", "json", "--", "-dash.png")
+    done = subprocess.run(arguments, capture_output=True, cwd=odd_names, check=True)
+    assert json.loads(done.stdout)[0]["path"] == "-dash.png"
+
+
+class FullDisk(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_half(predict, image_files, tmp_path, monkeypatch):
+    target = tmp_path / "out" / "rows.csv"
+    target.parent.mkdir()
+    target.write_text("old")
+
+    def open_full(path, *_, **__):
+        path.touch()
+        return FullDisk()
+
+    monkeypatch.setattr(rows, "_open", open_full)
+    code, _, err = predict(*image_files, "--format", "csv", "-o", target)
+    assert code == 2
+    assert err == f"melanoma: cannot write {target}: No space left on device\n"
+    assert target.read_text() == "old"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_full_disk_leaves_no_half_overlay(predict, image_files, tmp_path, monkeypatch):
+    def save_half(self, path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", save_half)
+    code, _, err = predict(image_files[0], "--explain", tmp_path / "overlays")
+    assert code == 2
+    assert err.endswith("lesion 0.png: No space left on device\n")
+    assert list((tmp_path / "overlays").iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv"])
+def test_a_full_standard_output_is_one_line(image_files, tiny_bundle, form):
+    with Path("/dev/full").open("w") as full:
+        arguments = command(*image_files, "--bundle", tiny_bundle, "--format", form)
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "melanoma: cannot write to standard output: No space left on device\n"
+
+
+@posix_only
+def test_a_link_stays_and_a_device_is_written_to(predict, image_files, tmp_path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert predict(image_files[0], "--format", "csv", "-o", tmp_path / "link.csv")[0] == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("source,path")
+    (tmp_path / "null").symlink_to("/dev/null")
+    assert predict(image_files[0], "-o", tmp_path / "null")[0] == 0
+    assert Path("/dev/null").is_char_device()
+
+
+@posix_only
+def test_a_reader_who_leaves_ends_it_quietly(many, tiny_bundle):
+    for form in ("table", "json", "jsonl", "csv"):
+        with subprocess.Popen(
+            command(many, "--bundle", tiny_bundle, "--format", form),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == b""
+            assert process.wait() == 0
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory, draw_image):
+    """Twenty thousand names of one image: more than is judged while a test waits."""
+    folder = tmp_path_factory.mktemp("many")
+    Image.fromarray(draw_image(0)).save(folder / "0.png")
+    for number in range(1, 20_000):
+        (folder / f"{number}.png").symlink_to(folder / "0.png")
+    return folder
+
+
+@posix_only
+def test_ctrl_c_ends_with_130_and_leaves_no_file(many, tiny_bundle, tmp_path):
+    arguments = command(
+        many, "--bundle", tiny_bundle, "-o", tmp_path / "out" / "rows", "--explain", tmp_path / "seen"
+    )
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "seen").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert "Traceback" not in process.stderr.read()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@posix_only
+@pytest.mark.parametrize(("closed", "code"), [("2>&-", 0), (">&-", 2), ("<&-", 0), ("<&- >&- 2>&-", 2)])
+def test_closed_streams_do_no_harm(image_files, tiny_bundle, tmp_path, closed, code):
+    target = tmp_path / "rows.csv"
+    arguments = command(*image_files, "--bundle", tiny_bundle, "--format", "csv")
+    for more, expected in (([], code), (["-o", str(target)], 0)):
+        script = f'exec "$@" {closed}'
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, "sh", *arguments, *more], capture_output=True, check=False
+        )
+        assert done.returncode == expected, done.stderr
+        assert b"Traceback" not in done.stderr
+    assert len(list(csv.DictReader(io.StringIO(target.read_text())))) == 6
+
+
+def test_pillow_s_warnings_stay_off_standard_error(tiny_bundle, tmp_path):
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 200
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg", exif=damaged)
+    done = subprocess.run(
+        command(tmp_path / "a.jpg", "--bundle", tiny_bundle), capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+
+
+def test_a_damaged_bundle_is_one_line(run_melanoma, bundle_copy, image_files):
+    content = bytearray((bundle_copy / "network.tflite").read_bytes())
+    content[1000] ^= 1
+    (bundle_copy / "network.tflite").write_bytes(bytes(content))
+    code, out, err = run_melanoma("predict", image_files[0], "--bundle", bundle_copy)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "sha256 differs); fetch it again" in err
+
+
+def test_a_bundle_may_lie_anywhere(run_melanoma, tiny_bundle, image_files, tmp_path):
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "модель 皮膚 'x'"))
+    assert run_melanoma("predict", image_files[0], "--bundle", folder)[0] == 0
