@@ -53,7 +53,8 @@ def measure_baseline(batches: int) -> int:
 def measure_run(table: Path, folder: Path, batches: int) -> int:
     """Most bytes resident from the start of a run to its `batches`-th batch."""
     from melanoma import runs
-    from melanoma.run_diary import Listener
+    from melanoma.listener import Listener
+    from melanoma.run_images import Request
 
     class Watch(Listener):
         most = 0
@@ -65,7 +66,7 @@ def measure_run(table: Path, folder: Path, batches: int) -> int:
 
     watch = Watch()
     try:
-        runs.start(runs.Request(sources=[f"images={table}"]), RECIPE, folder, watch)
+        runs.start(Request(sources=[f"images={table}"]), RECIPE, folder, watch)
     except EnoughError:
         return watch.most
     raise RuntimeError("the run ended early; give more images")

@@ -16,13 +16,14 @@ require_extra("tensorflow", "train")
 
 from typer.testing import CliRunner
 
-from melanoma import runs
+from melanoma import run_images, runs
 from melanoma.cli.main import app
 from melanoma.config import parse_recipe
+from melanoma.data import manifest as manifests
 from melanoma.errors import ManifestError, RunError, SplitError
 from melanoma.inference.predictor import load_predictor
-from melanoma.run_diary import Listener
-from melanoma.runs import Request
+from melanoma.listener import Listener
+from melanoma.run_images import Request
 
 RECIPE = parse_recipe(
     {
@@ -222,12 +223,19 @@ def test_strict_refuses_broken_images(broken_images, tmp_path):
 
 def test_limit_takes_a_share_of_each_class_and_split(workplace, tmp_path):
     request = Request(sources=["images"], limit=32)
-    limited = runs._limit(runs._load_manifest(request), request)
+    limited = run_images.limit(manifests.load(request.sources), request)
     counts = limited.table.groupby(["given_split", "y_true"]).size()
     assert counts.tolist() == [4, 4, 12, 12]
-    again = runs._limit(runs._load_manifest(request), request)
-    other = runs._limit(runs._load_manifest(request), replace(request, seed=2))
+    again = run_images.limit(manifests.load(request.sources), request)
+    other = run_images.limit(manifests.load(request.sources), replace(request, seed=2))
     assert again.digest == limited.digest != other.digest
+
+
+def test_a_run_can_be_resumed_from_anywhere(finished, workplace, tmp_path, monkeypatch):
+    copy = workplace / "runs" / "elsewhere"
+    shutil.copytree(finished.folder, copy)
+    monkeypatch.chdir(tmp_path)
+    assert runs.resume(copy).reports[-1].figures == finished.reports[-1].figures
 
 
 def test_too_few_images_are_one_clear_line(tmp_path):
@@ -235,6 +243,7 @@ def test_too_few_images_are_one_clear_line(tmp_path):
     with pytest.raises((ManifestError, SplitError)) as caught:
         runs.start(Request(sources=[str(tmp_path / "few")]), RECIPE, tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_mlflow_the_run_ends_well_and_says_so_once(workplace, tmp_path, monkeypatch):

@@ -1,33 +1,19 @@
 """What a training run tells its tracker, and when."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from melanoma.config import Recipe
-from melanoma.data.manifest import Manifest
-from melanoma.data.splits import Splits
 from melanoma.evaluation import plots
 from melanoma.evaluation.evaluate import EvaluationReport
+from melanoma.listener import Listener
+from melanoma.run_images import RunImages
 from melanoma.tracking import Tracker, system_metrics
 from melanoma.training.fit import Progress, Row
 from melanoma.version import __version__
-
-SPLITS = ("train", "val", "calibration", "test")
-
-
-class Listener(Progress):
-    """What a run tells of itself; override what you want to hear."""
-
-    def say(self, line: str) -> None:
-        """One line for the user."""
-
-    def stage(self, label: str) -> Callable[[int, int], None]:
-        """A stage begins; the returned function is told (done, total)."""
-        del label
-        return lambda _done, _total: None
 
 
 class TrackedProgress(Progress):
@@ -52,28 +38,24 @@ class TrackedProgress(Progress):
         self._listener.on_epoch(epoch, row)
 
 
-def note_start(
-    tracker: Tracker, folder: Path, *, recipe: Recipe, seed: int, manifest: Manifest, splits: Splits
-) -> None:
+def note_start(tracker: Tracker, folder: Path, recipe: Recipe, seed: int, images: RunImages) -> None:
     """Parameters, tags, datasets with their digests, and the files that exist from the start."""
-    counts = splits.table["split"].value_counts()
+    manifest = images.manifest
     tracker.params(
         {
             **_flatten(recipe.model_dump()),
             "seed": seed,
             "manifest_digest": manifest.digest,
-            "splits_digest": splits.digest,
-            **{f"n_{name}": int(count) for name, count in sorted(counts.items())},
+            "splits_digest": images.splits.digest,
+            **{f"n_{split}": count for split, count in images.counts.items()},
         }
     )
     tracker.tags({"melanoma.version": __version__, "python": platform.python_version()})
     names = ", ".join(source.name for source in manifest.sources)
-    for name in (*SPLITS[:2], "calibration", *SPLITS[2:]):
-        rows = (splits.table["split"] == name).to_numpy()
-        if rows.any():
-            part = manifest.subset(rows)
-            melanoma = int(part.table["y_true"].sum())
-            tracker.dataset(names, part.digest, name, names, n_images=len(part.table), n_melanoma=melanoma)
+    for split in images.counts.keys() - {"excluded"}:
+        part = manifest.subset(images.rows_of(split))
+        counts = {"n_images": len(part.table), "n_melanoma": int(part.table["y_true"].sum())}
+        tracker.dataset(names, part.digest, split, names, **counts)
     for name in ("recipe.yaml", "splits.csv"):
         tracker.artifact(folder / name)
     tracker.send()

@@ -1,30 +1,28 @@
 """One whole training run, start to end; killed anywhere, it goes on to the same result."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from melanoma import run_images
 from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
-from melanoma.data import manifest as manifests
-from melanoma.data import splits as splitting
-from melanoma.errors import ManifestError, OutputError, RunError
+from melanoma.errors import OutputError, RunError
 from melanoma.evaluation import report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate, write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
-from melanoma.inference.preprocessing import Preprocessing
-from melanoma.run_diary import Listener, TrackedProgress, note_end, note_epochs, note_start
+from melanoma.listener import Listener
+from melanoma.run_diary import TrackedProgress, note_end, note_epochs, note_start
+from melanoma.run_images import Request, RunImages
 from melanoma.tracking import Tracker
 from melanoma.training import fit as fitting
-from melanoma.training.cache import ImageCache, open_cache
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.models import create_model
 from melanoma.training.pipeline import ImageSet
@@ -33,35 +31,8 @@ from melanoma.version import __version__
 if TYPE_CHECKING:
     import keras
 
-SPLITS = ("train", "val", "test")
-LIBRARIES = (
-    "tensorflow-cpu",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pillow",
-    "ai-edge-litert",
-    "opencv-python-headless",
-)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a run is asked for besides its recipe; kept as `run.json`, so that it can be resumed.
-
-    `limit`: train on so many images only, drawn by `seed`, classes and given splits in proportion; 0 is all.
-    `notice`: a sentence that the report carries on top.
-    """
-
-    sources: list[str]
-    seed: int = 1
-    labels: dict[str, int] = field(default_factory=dict)
-    groups: str | None = None
-    splits: str | None = None
-    strict: bool = False
-    limit: int = 0
-    register: bool = True
-    notice: str | None = None
+JUDGED = ("train", "val", "test")
+LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pillow", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
@@ -75,20 +46,30 @@ class Result:
 
 
 def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | None = None) -> Result:
-    """Make the run folder and run to the end. Raises RunError when the folder holds something already."""
+    """Make the run folder and run to the end.
+
+    Images and splits are found before anything is written, so a request that cannot be met leaves nothing
+    behind. Raises RunError when the folder holds something already.
+    """
+    listener = listener or Listener()
     if _is_taken(folder):
         raise RunError(f"{folder} is not empty; give another --run-dir, or go on with --resume {folder}")
+    images = run_images.find(request, recipe, listener)
+    sources = [f"{source.name}={source.root.absolute()}" for source in images.manifest.sources]
+    request = replace(request, sources=sources)
     with _locked(folder):
+        run_images.save(images, folder)
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_text(folder / "run.json", json.dumps(asdict(request), indent=2) + "\n")
-        return _Run(folder, request, recipe, listener or Listener()).execute()
+        return _Run(folder, request, recipe, images, listener).execute()
 
 
 def resume(folder: Path, listener: Listener | None = None) -> Result:
     """Go on where a run was stopped or killed. Raises RunError when there is none, or its images changed."""
     request, recipe = load(folder)
     with _locked(folder):
-        return _Run(folder, request, recipe, listener or Listener()).execute()
+        images = run_images.load(folder, request)
+        return _Run(folder, request, recipe, images, listener or Listener()).execute()
 
 
 def load(folder: Path) -> tuple[Request, Recipe]:
@@ -110,35 +91,27 @@ def load_model(folder: Path) -> "keras.Model":
     return keras.models.load_model(path)
 
 
-def load_images(folder: Path) -> tuple[manifests.Manifest, splitting.Splits]:
-    """The images and splits of a run. Raises RunError when the images have changed since."""
-    request, _ = load(folder)
-    manifest = _limit(_load_manifest(request), request)
-    if manifest.digest != (folder / "manifest.digest").read_text().strip():
-        raise RunError(f"the images of {folder} have changed since it began; start a new run")
-    return manifest, splitting.load(folder / "splits.csv", manifest)
-
-
 def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
     """Another bundle of a finished run, calibrated on the run's own calibration images."""
     request, recipe = load(folder)
     recipe = recipe.model_copy(update={"export": ExportConfig(quantize=quantize)})
-    run = _Run(folder, request, recipe, Listener())
-    manifest, splits = load_images(folder)
-    with run.open_cache(manifest) as cache:
-        images = run.select(manifest, splits, cache)["calibration"]
-        return export_bundle(load_model(folder), images, recipe, target, run.describe(manifest, splits))
+    model, images = load_model(folder), run_images.load(folder, request)
+    with run_images.open_pixels(images, request, recipe, folder, Listener()) as pixels:
+        return export_bundle(model, pixels["calibration"], recipe, target, _describe(request, recipe, images))
 
 
 class _Run:
     """The steps of one run. Each finds what an earlier try has left and goes on from there."""
 
-    def __init__(self, folder: Path, request: Request, recipe: Recipe, listener: Listener) -> None:
-        self.folder, self.request, self.recipe, self.listener = folder, request, recipe, listener
-        self.spec = Preprocessing(**recipe.input.model_dump())
+    def __init__(
+        self, folder: Path, request: Request, recipe: Recipe, images: RunImages, listener: Listener
+    ) -> None:
+        self.folder, self.request, self.recipe = folder, request, recipe
+        self.images, self.listener = images, listener
         self.tracker = Tracker(folder, run_name=folder.name, say=listener.say)
 
     def execute(self) -> Result:
+        """All steps; however they end, the tracker is told."""
         try:
             result = self._execute()
         except BaseException as error:
@@ -148,69 +121,15 @@ class _Run:
         return result
 
     def _execute(self) -> Result:
-        manifest, splits = self._prepare()
-        with self.open_cache(manifest) as cache:
-            sets = self.select(manifest, splits, cache)
-            seed = self.request.seed
-            note_start(
-                self.tracker, self.folder, recipe=self.recipe, seed=seed, manifest=manifest, splits=splits
-            )
-            model, history = self._train(sets["train"], sets["val"])
-            bundle = self._export(model, sets["calibration"], self.describe(manifest, splits))
-        reports = self._evaluate(bundle, manifest, splits, history)
+        note_start(self.tracker, self.folder, self.recipe, self.request.seed, self.images)
+        with run_images.open_pixels(
+            self.images, self.request, self.recipe, self.folder, self.listener
+        ) as pixels:
+            model, history = self._train(pixels["train"], pixels["val"])
+            bundle = self._export(model, pixels["calibration"])
+        reports = self._evaluate(bundle, history)
         note_end(self.tracker, self.folder, reports, history, self.request.register)
         return Result(self.folder, bundle.folder, self.folder / "evaluation" / "report.html", reports)
-
-    def _prepare(self) -> tuple[manifests.Manifest, splitting.Splits]:
-        """Manifest and splits: made at the first try, checked against the images at every later one."""
-        if (self.folder / "splits.csv").exists():
-            return load_images(self.folder)
-        manifest = _load_manifest(self.request, self.listener.stage("reading the images"))
-        for line in manifests.describe(manifest).splitlines():
-            self.listener.say(line)
-        if manifest.skipped and self.request.strict:
-            path, reason = manifest.skipped[0]
-            raise ManifestError(f"--strict: {len(manifest.skipped)} images left out, first {path}: {reason}")
-        manifest = _limit(manifest, self.request)
-        splits = self._split(manifest)
-        manifest.save(self.folder / "manifest.csv")
-        write_text(self.folder / "manifest.digest", manifest.digest + "\n")
-        splitting.save(splits, self.folder / "splits.csv")
-        return manifest, splits
-
-    def _split(self, manifest: manifests.Manifest) -> splitting.Splits:
-        if self.request.splits:
-            return splitting.load(Path(self.request.splits), manifest)
-        groups = splitting.load_groups(Path(self.request.groups)) if self.request.groups else None
-        shares = self.recipe.splits.model_dump()
-        return splitting.assign(manifest, **shares, seed=self.request.seed, groups=groups)
-
-    def open_cache(self, manifest: manifests.Manifest) -> ImageCache:
-        paths, digests = manifest.table["path"].tolist(), manifest.table["content_digest"].tolist()
-        cache = open_cache(paths, digests, self.spec, progress=self.listener.stage("decoding"))
-        broken = [(paths[row], reason) for row, reason in sorted(cache.broken.items())]
-        if broken and self.request.strict:
-            raise ManifestError(
-                f"--strict: {len(broken)} broken images, first {broken[0][0]}: {broken[0][1]}"
-            )
-        if broken:
-            table = pd.DataFrame(broken, columns=["path", "reason"])
-            write_text(self.folder / "broken.csv", table.to_csv(index=False))
-            self.listener.say(f"{len(broken)} broken images are left out; see {self.folder / 'broken.csv'}")
-        return cache
-
-    def select(
-        self, manifest: manifests.Manifest, splits: splitting.Splits, cache: ImageCache
-    ) -> dict[str, ImageSet]:
-        whole = ~manifest.table.index.isin(list(cache.broken))
-        y_true = manifest.table["y_true"].to_numpy(np.float32)
-        sets = {}
-        for name in ("train", "val", "calibration"):
-            rows = np.flatnonzero(whole & (splits.table["split"] == name).to_numpy())
-            if len(np.unique(y_true[rows])) < 2:
-                raise ManifestError(f"the {name} split holds one class only; give more images of both")
-            sets[name] = ImageSet(cache, rows, y_true[rows], self.spec)
-        return sets
 
     def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[fitting.Row]]:
         fitting.make_deterministic(self.request.seed)
@@ -230,70 +149,69 @@ class _Run:
         write_text(self.folder / "history.csv", pd.DataFrame(state.history).to_csv(index=False))
         return model, state.history
 
-    def _export(self, model: "keras.Model", images: ImageSet, facts: Mapping[str, Any]) -> bundles.Bundle:
+    def _export(self, model: "keras.Model", calibration: ImageSet) -> bundles.Bundle:
         """The bundle; one that is there already is whole and stays, so that its digest does too."""
         target = self.folder / "bundle"
-        return (
-            bundles.load(target)
-            if target.exists()
-            else export_bundle(model, images, self.recipe, target, facts)
-        )
+        if target.exists():
+            return bundles.load(target)
+        facts = _describe(self.request, self.recipe, self.images)
+        return export_bundle(model, calibration, self.recipe, target, facts)
 
-    def _evaluate(
-        self,
-        bundle: bundles.Bundle,
-        manifest: manifests.Manifest,
-        splits: splitting.Splits,
-        history: list[fitting.Row],
-    ) -> list[EvaluationReport]:
+    def _evaluate(self, bundle: bundles.Bundle, history: list[fitting.Row]) -> list[EvaluationReport]:
         predictor = Predictor(bundle)
-        reports = []
-        for name in SPLITS:
-            rows = (splits.table["split"] == name).to_numpy()
-            if rows.any():
-                reports.append(
-                    evaluate(
-                        predictor,
-                        manifest.subset(rows),
-                        name=name,
-                        resamples=self.recipe.evaluation.resamples,
-                        seed=self.request.seed,
-                        groups=splits.table["group_id"][rows].tolist(),
-                        progress=self.listener.stage(f"judging {name} images"),
-                    )
-                )
+        judged = [split for split in JUDGED if split in self.images.counts]
+        reports = [self._judge(predictor, split) for split in judged]
         report.save(
             reports,
             self.folder / "evaluation",
             title=f"{self.recipe.name}, seed {self.request.seed}",
-            facts={"recipe": self.recipe.name, "bundle": bundle.digest, "images": manifest.digest},
+            facts={
+                "recipe": self.recipe.name,
+                "bundle": bundle.digest,
+                "images": self.images.manifest.digest,
+                "splits": self.images.splits.digest,
+            },
             history=history,
             notice=self.request.notice,
         )
         return reports
 
-    def describe(self, manifest: manifests.Manifest, splits: splitting.Splits) -> dict[str, Any]:
-        counts = splits.table["split"].value_counts()
-        return {
-            "melanoma_version": __version__,
-            "recipe": self.recipe.model_dump(),
-            "seed": self.request.seed,
-            "sources": [source.name for source in manifest.sources],
-            "manifest_digest": manifest.digest,
-            "splits_digest": splits.digest,
-            "images": {name: int(count) for name, count in sorted(counts.items())},
-            "versions": {name: found for name in LIBRARIES if (found := _version(name))},
-            "licence": "Apache-2.0 (code); the weights follow the licences of their training images",
-            "use": "Research only; not a medical device.",
-            **({"notice": self.request.notice} if self.request.notice else {}),
-        }
+    def _judge(self, predictor: Predictor, split: str) -> EvaluationReport:
+        rows = self.images.rows_of(split)
+        return evaluate(
+            predictor,
+            self.images.manifest.subset(rows),
+            name=split,
+            resamples=self.recipe.evaluation.resamples,
+            seed=self.request.seed,
+            groups=self.images.splits.table["group_id"][rows].tolist(),
+            progress=self.listener.stage(f"judging {split} images"),
+        )
+
+
+def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, Any]:
+    """The facts of a bundle."""
+    return {
+        "melanoma_version": __version__,
+        "recipe": recipe.model_dump(),
+        "seed": request.seed,
+        "sources": [source.name for source in images.manifest.sources],
+        "manifest_digest": images.manifest.digest,
+        "splits_digest": images.splits.digest,
+        "images": images.counts,
+        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+        "licence": "Apache-2.0 (code); the weights follow the licences of their training images",
+        "use": "Research only; not a medical device.",
+        **({"notice": request.notice} if request.notice else {}),
+    }
 
 
 def _is_taken(folder: Path) -> bool:
     """True when the folder holds more than a start leaves that was killed before it wrote `run.json`."""
+    early = {"recipe.yaml", "manifest.csv", "manifest.digest", "splits.csv"}
     if not folder.exists():
         return False
-    return any(path.name != "recipe.yaml" and not path.name.startswith(".") for path in folder.iterdir())
+    return any(path.name not in early and not path.name.startswith(".") for path in folder.iterdir())
 
 
 @contextmanager
@@ -307,21 +225,6 @@ def _locked(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder} is in use by another run; wait for it or give another --run-dir") from error
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}; resume when mended") from error
-
-
-def _load_manifest(
-    request: Request, progress: Callable[[int, int], None] | None = None
-) -> manifests.Manifest:
-    return manifests.load(request.sources, labels=request.labels, progress=progress)
-
-
-def _limit(manifest: manifests.Manifest, request: Request) -> manifests.Manifest:
-    """The manifest, or `limit` of its images with classes, sources and given splits in proportion."""
-    if not 0 < request.limit < len(manifest.table):
-        return manifest
-    share = request.limit / len(manifest.table)
-    strata = manifest.table.groupby(["source", "given_split", "y_true"])
-    return manifest.subset(sorted(strata.sample(frac=share, random_state=request.seed).index))
 
 
 def _version(name: str) -> str | None:

@@ -27,6 +27,7 @@ def train_and_die(source: str, folder: str, log: str, kill_at: int | None, delay
 def train(source: str, folder: Path) -> None:
     from melanoma import runs
     from melanoma.config import parse_recipe
+    from melanoma.run_images import Request
 
     if (folder / "run.json").exists():
         runs.resume(folder)
@@ -41,7 +42,7 @@ def train(source: str, folder: Path) -> None:
         "splits": {"val": 0.25, "calibration": 0.25},
         "evaluation": {"resamples": 100},
     }
-    runs.start(runs.Request(sources=[source], seed=5), parse_recipe(values, "test"), folder)
+    runs.start(Request(sources=[source], seed=5), parse_recipe(values, "test"), folder)
 
 
 def save_outcome(folder: Path) -> None:

@@ -79,6 +79,14 @@ def test_heatmap_in_the_graph_is_grad_cam(pixels, dropout):
     np.testing.assert_allclose(heatmaps, expected, atol=1e-6 * expected.max(), rtol=1e-4)
 
 
+def test_a_model_read_from_a_file_can_be_exported(small_model, tmp_path):
+    small_model.save(tmp_path / "model.keras")
+    keras.backend.clear_session()  # as in a new process, where automatic layer names begin again
+    model = keras.models.load_model(tmp_path / "model.keras")
+    export_litert(model, tmp_path / "network.tflite")
+    assert (tmp_path / "network.tflite").stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("quantize", "tolerance", "bytes_a_weight"),
     [("none", 1e-5, 4), ("float16", 2e-3, 2), ("int8_weights", 0.05, 1)],

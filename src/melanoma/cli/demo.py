@@ -38,7 +38,7 @@ def demo(
         say(
             f"Drawn images ({limit:,}), as MELANOMA_DATA names no real ones: no figure here is medical evidence."
         )
-    from melanoma.runs import Request
+    from melanoma.run_images import Request
 
     source = real or _draw(folder / "drawn-images", limit, seed)
     notice = None if real else NOTICE

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from melanoma.cli.progress import say
+from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import RunError
 
 
@@ -27,6 +28,7 @@ def export(
     if output.exists():
         raise RunError(f"{output} exists already; give another --output")
     say("loading TensorFlow ...")
+    import_tensorflow()
     from melanoma import runs
 
     bundle = runs.export(run, output, quantize.value)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from melanoma.cli import options
+from melanoma.cli.streams import import_tensorflow
 
 app = typer.Typer(help="Networks and bundles.", no_args_is_help=True)
 
@@ -27,6 +28,7 @@ def summary(name: Annotated[str, typer.Argument(help="Name of a shipped recipe, 
     from melanoma.config import load_recipe
 
     recipe = load_recipe(name)
+    import_tensorflow()
     from melanoma.training.models import create_model
 
     create_model(recipe.model, recipe.input).summary(print_fn=typer.echo)

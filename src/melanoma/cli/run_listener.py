@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from melanoma.cli.progress import Meter, say, show_progress
-from melanoma.run_diary import Listener
+from melanoma.listener import Listener
 
 
 class RunListener(Listener):

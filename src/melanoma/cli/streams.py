@@ -4,6 +4,8 @@ import io
 import os
 import sys
 
+from melanoma.inference.runtime import stderr_aside
+
 
 def open_missing() -> None:
     """Put the null device where standard input, output or error was closed.
@@ -42,3 +44,13 @@ def discard_stdout() -> None:
         os.close(null)
     except (OSError, ValueError):  # a stand-in without a file number
         return
+
+
+def import_tensorflow() -> None:
+    """Import Keras on TensorFlow without the dozen lines that they print past Python.
+
+    TF_CPP_MIN_LOG_LEVEL, where it is set, says what TensorFlow may print after that.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with stderr_aside():
+        import keras  # noqa: F401

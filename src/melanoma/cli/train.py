@@ -8,10 +8,12 @@ import typer
 
 from melanoma.cli import options
 from melanoma.cli.progress import say
+from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import ConfigError
 
 if TYPE_CHECKING:
-    from melanoma.runs import Request, Result
+    from melanoma.run_images import Request
+    from melanoma.runs import Result
 
 
 def train(
@@ -42,7 +44,7 @@ def train(
             raise ConfigError("--resume takes the images that the run began with; leave DATA out")
         result = run(None, "", [], resume)
     elif data:
-        from melanoma.runs import Request
+        from melanoma.run_images import Request
 
         request = Request(
             sources=data, seed=seed, labels=options.parse_labels(label), strict=strict, limit=limit,
@@ -60,6 +62,7 @@ def run(request: "Request | None", recipe: str, overrides: list[str], folder: Pa
 
     resolved = load_recipe(recipe, overrides) if request else None
     say("loading TensorFlow ...")
+    import_tensorflow()
     from melanoma import runs
     from melanoma.cli.run_listener import RunListener
 

@@ -86,7 +86,7 @@ def _quiet_stderr() -> Iterator[None]:
     """
     with _FIRST_LOAD:
         if not _GREETED.is_set():
-            with _stderr_aside():
+            with stderr_aside():
                 yield
             _GREETED.set()
             return
@@ -94,7 +94,8 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stderr_aside() -> Iterator[None]:
+def stderr_aside() -> Iterator[None]:
+    """Send what native code prints to standard error nowhere for a while."""
     with contextlib.ExitStack() as stack:
         try:
             saved = os.dup(2)

@@ -28,7 +28,7 @@ def create_inference_model(model: "keras.Model") -> "keras.Model":
     image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
     feature_map = trunk(image)
     embedding = hidden(features(feature_map))
-    to_channel_weights = keras.layers.Dense(feature_map.shape[-1], use_bias=False)
+    to_channel_weights = keras.layers.Dense(feature_map.shape[-1], use_bias=False, name="channel_weights")
     channel_weights = to_channel_weights(ops.cast(embedding > 0, "float32"))
     kernel = ops.reshape(hidden.kernel, (*feature_map.shape[1:], -1))
     to_channel_weights.kernel.assign(ops.transpose(ops.mean(kernel, axis=(0, 1))) * logit.kernel)

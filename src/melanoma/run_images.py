@@ -1,0 +1,144 @@
+"""The images of one run: which they are, how they are split, and their pixels."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from melanoma.config import Recipe
+from melanoma.data import manifest as manifests
+from melanoma.data import splits as splitting
+from melanoma.data.manifest import Manifest
+from melanoma.data.splits import Splits
+from melanoma.errors import ManifestError, RunError
+from melanoma.evaluation.evaluate import write_text
+from melanoma.inference.preprocessing import Preprocessing
+from melanoma.listener import Listener
+from melanoma.training.cache import ImageCache, open_cache
+from melanoma.training.pipeline import ImageSet
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked for besides its recipe; kept as `run.json`, so that it can be resumed.
+
+    `limit`: train on so many images only, drawn by `seed`, classes and given splits in proportion; 0 is all.
+    `notice`: a sentence that the report carries on top.
+    """
+
+    sources: list[str]
+    seed: int = 1
+    labels: dict[str, int] = field(default_factory=dict)
+    groups: str | None = None
+    splits: str | None = None
+    strict: bool = False
+    limit: int = 0
+    register: bool = True
+    notice: str | None = None
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """Images and splits, row by row aligned."""
+
+    manifest: Manifest
+    splits: Splits
+
+    def rows_of(self, split: str) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """A mask (n,) of the images of one split."""
+        return (self.splits.table["split"] == split).to_numpy(copy=True)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images a split."""
+        counts = self.splits.table["split"].value_counts()
+        return {str(name): int(count) for name, count in sorted(counts.items())}
+
+
+def find(request: Request, recipe: Recipe, listener: Listener) -> RunImages:
+    """Read and split the images that a new run asks for. Raises ManifestError and SplitError."""
+    manifest = _load_manifest(request, listener.stage("reading the images"))
+    for line in manifests.describe(manifest).splitlines():
+        listener.say(line)
+    if manifest.skipped and request.strict:
+        path, reason = manifest.skipped[0]
+        raise ManifestError(f"--strict: {len(manifest.skipped)} images left out, first {path}: {reason}")
+    manifest = limit(manifest, request)
+    if request.splits:
+        return RunImages(manifest, splitting.load(Path(request.splits), manifest))
+    groups = splitting.load_groups(Path(request.groups)) if request.groups else None
+    shares = recipe.splits.model_dump()
+    return RunImages(manifest, splitting.assign(manifest, **shares, seed=request.seed, groups=groups))
+
+
+def save(images: RunImages, folder: Path) -> None:
+    """Keep in the run folder what `load` needs."""
+    images.manifest.save(folder / "manifest.csv")
+    write_text(folder / "manifest.digest", images.manifest.digest + "\n")
+    splitting.save(images.splits, folder / "splits.csv")
+
+
+def load(folder: Path, request: Request) -> RunImages:
+    """The images of a run that has begun. Raises RunError when they have changed since."""
+    manifest = limit(_load_manifest(request), request)
+    if manifest.digest != (folder / "manifest.digest").read_text().strip():
+        raise RunError(f"the images of {folder} have changed since it began; start a new run")
+    return RunImages(manifest, splitting.load(folder / "splits.csv", manifest))
+
+
+@contextmanager
+def open_pixels(
+    images: RunImages, request: Request, recipe: Recipe, folder: Path, listener: Listener
+) -> Iterator[dict[str, ImageSet]]:
+    """Decoded images for `train`, `val` and `calibration`; broken ones are left out and listed in `folder`.
+
+    Raises ManifestError when a split lacks a class, or on a broken image where `strict` is asked for.
+    """
+    table, spec = images.manifest.table, Preprocessing(**recipe.input.model_dump())
+    progress = listener.stage("decoding")
+    with open_cache(
+        table["path"].tolist(), table["content_digest"].tolist(), spec, progress=progress
+    ) as cache:
+        _report_broken(images.manifest, cache, request, folder, listener)
+        yield {split: _select(images, cache, spec, split) for split in ("train", "val", "calibration")}
+
+
+def limit(manifest: Manifest, request: Request) -> Manifest:
+    """The manifest, or `limit` of its images with classes, sources and given splits in proportion."""
+    if not 0 < request.limit < len(manifest.table):
+        return manifest
+    share = request.limit / len(manifest.table)
+    strata = manifest.table.groupby(["source", "given_split", "y_true"])
+    return manifest.subset(sorted(strata.sample(frac=share, random_state=request.seed).index))
+
+
+def _load_manifest(request: Request, progress: Callable[[int, int], None] | None = None) -> Manifest:
+    return manifests.load(request.sources, labels=request.labels, progress=progress)
+
+
+def _report_broken(
+    manifest: Manifest, cache: ImageCache, request: Request, folder: Path, listener: Listener
+) -> None:
+    paths = manifest.table["path"].tolist()
+    broken = [(paths[row], reason) for row, reason in sorted(cache.broken.items())]
+    if not broken:
+        return
+    if request.strict:
+        path, reason = broken[0]
+        raise ManifestError(f"--strict: {len(broken)} broken images, first {path}: {reason}")
+    table = pd.DataFrame(broken, columns=["path", "reason"])
+    write_text(folder / "broken.csv", table.to_csv(index=False))
+    listener.say(f"{len(broken)} broken images are left out; see {folder / 'broken.csv'}")
+
+
+def _select(images: RunImages, cache: ImageCache, spec: Preprocessing, split: str) -> ImageSet:
+    y_true = images.manifest.table["y_true"].to_numpy(np.float32)
+    wanted = images.rows_of(split)
+    wanted[list(cache.broken)] = False
+    rows = np.flatnonzero(wanted)
+    if len(np.unique(y_true[rows])) < 2:
+        raise ManifestError(f"the {split} split does not hold images of both classes; give more images")
+    return ImageSet(cache, rows, y_true[rows], spec)
