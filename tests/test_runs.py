@@ -1,5 +1,6 @@
 """One tiny run, looked at from all sides, and what a run refuses."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -20,10 +21,11 @@ from melanoma import run_images, runs
 from melanoma.cli.main import app
 from melanoma.config import parse_recipe
 from melanoma.data import manifest as manifests
-from melanoma.errors import ManifestError, RunError, SplitError
+from melanoma.errors import ManifestError, OutputError, RunError, SplitError
 from melanoma.inference.predictor import load_predictor
 from melanoma.listener import Listener
 from melanoma.run_images import Request
+from melanoma.training import fit as fitting
 
 RECIPE = parse_recipe(
     {
@@ -195,7 +197,8 @@ def test_changed_images_are_noticed_at_resume(finished, workplace):
 
 @pytest.fixture
 def broken_images(tmp_path) -> Path:
-    root = write_images(tmp_path / "broken")
+    root = write_images(tmp_path / "bilder 'ü' \"皮\"")
+    (root / "train/benign/image_9.png").rename(root / "train/benign/naïve\nmole 9.png")
     (root / "train" / "benign" / "image_0.png").write_bytes(b"no image at all")
     (root / "train" / "malignant" / "image_1.png").write_bytes(b"")
     (root / "test" / "benign" / "image_2.png").write_bytes(
@@ -214,6 +217,23 @@ def test_broken_images_are_left_out_and_listed(broken_images, tmp_path):
     test = next(report for report in result.reports if report.name == "test")
     assert test.n == 16
     assert test.coverage == 15 / 16
+
+
+def test_a_full_disk_loses_nothing(finished, workplace, tmp_path, monkeypatch):
+    save = fitting.save_checkpoint
+
+    def fill(folder, model, state):
+        if state.epoch == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(folder, model, state)
+
+    request = Request(sources=["images"], seed=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "save_checkpoint", fill)
+        with pytest.raises(OutputError, match="No space left"):
+            runs.start(request, RECIPE, tmp_path / "run")
+    runs.resume(tmp_path / "run")
+    assert (tmp_path / "run" / "history.csv").read_bytes() == (finished.folder / "history.csv").read_bytes()
 
 
 def test_strict_refuses_broken_images(broken_images, tmp_path):
