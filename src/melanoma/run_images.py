@@ -14,7 +14,7 @@ from melanoma.data import splits as splitting
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits
 from melanoma.errors import ManifestError, RunError
-from melanoma.evaluation.evaluate import write_text
+from melanoma.files import write_text
 from melanoma.inference.preprocessing import Preprocessing
 from melanoma.listener import Listener
 from melanoma.training.cache import ImageCache, open_cache

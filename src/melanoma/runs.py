@@ -15,7 +15,8 @@ from melanoma import run_images
 from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
 from melanoma.errors import OutputError, RunError
 from melanoma.evaluation import report
-from melanoma.evaluation.evaluate import EvaluationReport, evaluate, write_text
+from melanoma.evaluation.evaluate import EvaluationReport, evaluate
+from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
 from melanoma.listener import Listener

@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half(predict, image_files, 
     monkeypatch.setattr(rows, "_open", open_full)
     code, _, err = predict(*image_files, "--format", "csv", "-o", target)
     assert code == 2
-    assert err == f"melanoma: cannot write {target}: No space left on device\n"
+    assert err == f"melanoma: cannot write {target}: No space left on device; choose another place\n"
     assert target.read_text() == "old"
     assert list(target.parent.iterdir()) == [target]
 
@@ -236,7 +236,7 @@ def test_a_full_disk_leaves_no_half_overlay(predict, image_files, tmp_path, monk
     monkeypatch.setattr(Image.Image, "save", save_half)
     code, _, err = predict(image_files[0], "--explain", tmp_path / "overlays")
     assert code == 2
-    assert err.endswith("lesion 0.png: No space left on device\n")
+    assert err.endswith("lesion 0.png: No space left on device; choose another place\n")
     assert list((tmp_path / "overlays").iterdir()) == []
 
 
@@ -247,7 +247,7 @@ def test_a_full_standard_output_is_one_line(image_files, tiny_bundle, form):
         arguments = command(*image_files, "--bundle", tiny_bundle, "--format", form)
         done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "melanoma: cannot write to standard output: No space left on device\n"
+    assert done.stderr == "melanoma: cannot write to standard output: No space left on device; choose another place\n"
 
 
 @posix_only

@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import os
-import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ import typer
 
 from melanoma.cli import streams
 from melanoma.errors import OutputError
+from melanoma.files import replacing
 from melanoma.inference import images
 from melanoma.inference.explain import overlay
 from melanoma.inference.prediction import Prediction
@@ -77,14 +77,8 @@ def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
     image = images.load(file.path)
     picture = overlay(image, predictor.run(image).heatmap[0], predictor.bundle.preprocessing)
     target = folder / f"{file.image_id}.png"
-    temporary = target.with_name(f".{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _unlinking(temporary):
-            Image.fromarray(picture).save(temporary, format="PNG")
-            temporary.replace(target)
-    except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    with replacing(target) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def _write_table(predictions: Rows, file: IO[str]) -> None:
@@ -130,45 +124,22 @@ def _is_odd(path: str) -> bool:
 @contextmanager
 def _replacing(output: Path) -> Iterator[IO[str]]:
     """A file under a temporary name that takes the place of `output` when all went well."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if _is_device(output):
+    if output.is_dir():
+        raise OutputError(f"cannot write {output}: {os.strerror(errno.EISDIR)}")
+    if output.exists() and not output.is_file():  # a device or a pipe is written into, never replaced
+        try:
             with _open(output) as file:
                 yield file
-            return
-        output = output.resolve()  # a link stays, what it points at is replaced
-        temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-        with _unlinking(temporary):
-            with _open(temporary) as file:
-                yield file
-            temporary.replace(output)
-    except OSError as error:
-        raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+        except OSError as error:
+            raise OutputError(f"cannot write {output}: {error.strerror or error}") from error
+        return
+    # A link stays, what it points at is replaced.
+    with replacing(output.resolve()) as temporary, _open(temporary) as file:
+        yield file
 
 
 def _open(path: Path) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-
-
-def _is_device(output: Path) -> bool:
-    """True for what must be written into and never be replaced, such as /dev/null or a named pipe.
-
-    Raises OSError for a folder, before work is done whose result has no place.
-    """
-    if not output.exists():
-        return False
-    if output.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    return not stat.S_ISREG(output.stat().st_mode)
-
-
-@contextmanager
-def _unlinking(temporary: Path) -> Iterator[None]:
-    """No such file is left when the context ends, whatever ends it."""
-    try:
-        yield
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 WRITERS: dict[str, Callable[[Rows, IO[str]], None]] = {

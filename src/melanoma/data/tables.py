@@ -1,13 +1,12 @@
 """CSV files in and out, every cell as text."""
 
-import contextlib
 import csv
-import os
 from pathlib import Path
 
 import pandas as pd
 
-from melanoma.errors import ManifestError, OutputError, UserError
+from melanoma.errors import ManifestError, UserError
+from melanoma.files import replacing
 
 
 def read_table(
@@ -34,14 +33,7 @@ def read_table(
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV to a temporary name beside `path` and move it there. Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a CSV. Raises OutputError."""
+    with replacing(path) as temporary:
         # Quoting only where needed leaves a carriage return in a file name bare, and the row breaks there.
         table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        temporary.replace(path)
-    except OSError as problem:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {problem.strerror}") from problem

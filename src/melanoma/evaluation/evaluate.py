@@ -1,7 +1,5 @@
 """A scorer and labelled images go in, an `EvaluationReport` comes out."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import pandas as pd
 
-from melanoma.errors import ManifestError, OutputError
+from melanoma.errors import ManifestError
 from melanoma.evaluation.metrics import (
     INTERVAL_METHOD,
     Bin,
@@ -21,6 +19,7 @@ from melanoma.evaluation.metrics import (
     estimate_figures,
     thin,
 )
+from melanoma.files import write_text
 from melanoma.inference.decision import Decision, OperatingPoint
 from melanoma.inference.prediction import Prediction
 
@@ -235,25 +234,6 @@ def summarise(
         seed=seed,
         rows=rows,
     )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 through a temporary file beside it. Raises OutputError when that fails."""
-    # File names that are no UTF-8 reach us as lone surrogates; they go out as the bytes that they were.
-    content = text.encode("utf-8", "surrogateescape")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another folder") from error
 
 
 def _join(

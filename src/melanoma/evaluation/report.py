@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from melanoma.evaluation import plots
-from melanoma.evaluation.evaluate import EvaluationReport, write_text
+from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.metrics import Estimate
+from melanoma.files import write_text
 from melanoma.version import __version__
 
 FORMAT_VERSION = 1
