@@ -1,7 +1,6 @@
 """`melanoma demo`: the whole job in a few minutes."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -77,8 +76,8 @@ def _use(bundle: Path, run: Path) -> None:
     rows.write(load_predictor(bundle).score_files(files), "table", None)
     typer.echo("\nTry next:")
     for command in (
-        ["melanoma", "predict", paths.iloc[0], "--bundle", str(bundle), "--explain", "overlays"],
-        ["melanoma", "evaluate", "FOLDER", "--bundle", str(bundle)],
-        ["melanoma", "train", "FOLDER", "--recipe", "original_cnn_tuned"],
+        ["predict", paths.iloc[0], "--bundle", str(bundle), "--explain", "overlays"],
+        ["evaluate", "FOLDER", "--bundle", str(bundle)],
+        ["train", "FOLDER", "--recipe", "original_cnn_tuned"],
     ):
-        typer.echo(f"  {shlex.join(command)}")
+        typer.echo(f"  {training.runnable('melanoma', *command)}")

@@ -1,6 +1,9 @@
 """`melanoma train`: one whole run."""
 
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +76,8 @@ def run(request: "Request | None", recipe: str, overrides: list[str], folder: Pa
         say(f"run folder: {folder}")
         return runs.start(request, resolved, folder, listener)
     except KeyboardInterrupt:
-        say(f"stopped; go on with: {shlex.join(['melanoma', 'train', '--resume', str(folder)])}")
+        if (folder / "run.json").exists():
+            say(f"stopped; go on with: {runnable('melanoma', 'train', '--resume', str(folder))}")
         raise
     finally:
         listener.close()
@@ -90,9 +94,17 @@ def report_result(result: "Result") -> None:
     typer.echo(f"report:  {result.page}")
     typer.echo(f"bundle:  {result.bundle}")
     address = run_address(result.folder)
-    typer.echo(
-        f"MLflow:  {address or 'not sent yet: melanoma track sync ' + shlex.quote(str(result.folder))}"
-    )
+    if address.startswith("mlflow "):
+        address = runnable(*shlex.split(address))
+    unsent = f"not sent yet; send it with: {runnable('melanoma', 'track', 'sync', str(result.folder))}"
+    typer.echo(f"MLflow:  run {result.folder.name} in experiment melanoma: {address or unsent}")
+
+
+def runnable(program: str, *arguments: str) -> str:
+    """A command line to paste: a program that is not on the PATH is named by its place beside Python."""
+    beside = Path(sys.executable).parent / program
+    found = shutil.which(program) or not beside.exists()
+    return shlex.join([program if found else os.path.relpath(beside), *arguments])
 
 
 def new_folder(name: str, seed: int, parent: Path = Path("runs")) -> Path:
