@@ -21,6 +21,7 @@ from melanoma import run_images, runs
 from melanoma.cli.main import app
 from melanoma.config import parse_recipe
 from melanoma.data import manifest as manifests
+from melanoma.data.synthetic import NOTICE, write_collection
 from melanoma.errors import ManifestError, OutputError, RunError, SplitError
 from melanoma.inference.predictor import load_predictor
 from melanoma.listener import Listener
@@ -71,7 +72,7 @@ def test_the_run_folder_holds_everything(finished):
     names = {path.name for path in finished.folder.iterdir()}
     expected = {"recipe.yaml", "run.json", "manifest.csv", "manifest.digest", "splits.csv", "history.csv"}
     assert names >= expected | {"checkpoints", "model.keras", "bundle", "evaluation", "tracking.jsonl"}
-    assert not [name for name in names if name.startswith(".") and name != ".lock"]
+    assert {name for name in names if name.startswith(".")} <= {".lock", ".tracking.lock"}
     assert len(pd.read_csv(finished.folder / "history.csv")) == 2
     facts = json.loads((finished.bundle / "bundle.json").read_text())["facts"]
     assert facts["manifest_digest"] == (finished.folder / "manifest.digest").read_text().strip()
@@ -211,9 +212,10 @@ def test_broken_images_are_left_out_and_listed(broken_images, tmp_path):
     heard = Heard()
     one_epoch = RECIPE.model_copy(update={"training": RECIPE.training.model_copy(update={"epochs": 1})})
     result = runs.start(Request(sources=[str(broken_images)]), one_epoch, tmp_path / "run", heard)
-    listed = pd.read_csv(tmp_path / "run" / "broken.csv")
-    assert {Path(path).name for path in listed["path"]} == {"image_0.png", "image_2.png"}
-    assert any("image_1.png" in line for line in heard.lines)
+    listed = pd.read_csv(tmp_path / "run" / "left_out.csv")
+    names = {Path(path).name for path in listed["path"]}
+    assert names == {"image_0.png", "image_1.png", "image_2.png"}
+    assert any("3 files are left out" in line for line in heard.lines)
     test = next(report for report in result.reports if report.name == "test")
     assert test.n == 16
     assert test.coverage == 15 / 16
@@ -239,6 +241,10 @@ def test_a_full_disk_loses_nothing(finished, workplace, tmp_path, monkeypatch):
 def test_strict_refuses_broken_images(broken_images, tmp_path):
     with pytest.raises(ManifestError, match="--strict"):
         runs.start(Request(sources=[str(broken_images)], strict=True), RECIPE, tmp_path / "run")
+    (broken_images / "train" / "malignant" / "image_1.png").unlink()  # the empty one, found before decoding
+    with pytest.raises(ManifestError, match="--strict: 2 broken images"):
+        runs.start(Request(sources=[str(broken_images)], strict=True), RECIPE, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_limit_takes_a_share_of_each_class_and_split(workplace, tmp_path):
@@ -256,6 +262,45 @@ def test_a_run_can_be_resumed_from_anywhere(finished, workplace, tmp_path, monke
     shutil.copytree(finished.folder, copy)
     monkeypatch.chdir(tmp_path)
     assert runs.resume(copy).reports[-1].figures == finished.reports[-1].figures
+
+
+def test_a_run_from_a_csv_can_be_resumed(workplace, tmp_path):
+    folder = tmp_path / "my=data"
+    folder.mkdir()
+    paths = sorted((workplace / "images" / "train").glob("*/*.png"))
+    rows = pd.DataFrame(
+        {"path": [str(path) for path in paths], "label": [path.parent.name for path in paths]}
+    )
+    rows.to_csv(folder / "dev.csv", index=False)
+    rows.head(3).to_csv(folder / "holdout.csv", index=False)
+    result = runs.start(Request(sources=[str(folder / "dev.csv")]), RECIPE, tmp_path / "run")
+    again = runs.resume(tmp_path / "run")
+    assert again.reports[-1].figures == result.reports[-1].figures
+
+
+def test_figures_from_drawn_images_say_so_everywhere(tmp_path, workplace):
+    from mlflow.tracking import MlflowClient
+
+    write_collection(tmp_path / "drawn", n=120, seed=1, size=64)
+    request = Request(sources=[str(tmp_path / "drawn")], register=False)
+    result = runs.start(request, RECIPE, tmp_path / "drawn-run")
+    assert result.notice == NOTICE
+    assert NOTICE in result.page.read_text()
+    assert load_predictor(result.bundle).bundle.facts["notice"] == NOTICE
+    client = MlflowClient(f"sqlite:///{workplace}/mlflow.db")
+    found = client.search_runs(
+        [client.get_experiment_by_name("melanoma").experiment_id], "attributes.run_name = 'drawn-run'"
+    )
+    assert found[0].data.tags["mlflow.note.content"] == NOTICE
+
+
+def test_an_error_of_ours_is_not_called_a_full_disk(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "template.html")
+
+    monkeypatch.setattr(runs.report, "save", fail)
+    with pytest.raises(FileNotFoundError):
+        runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
 
 
 def test_too_few_images_are_one_clear_line(tmp_path):

@@ -10,7 +10,7 @@ from melanoma.config import Recipe
 from melanoma.evaluation import plots
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.listener import Listener
-from melanoma.run_images import RunImages
+from melanoma.run_images import Request, RunImages
 from melanoma.tracking import Tracker, system_metrics
 from melanoma.training.fit import Progress, Row
 from melanoma.version import __version__
@@ -38,19 +38,21 @@ class TrackedProgress(Progress):
         self._listener.on_epoch(epoch, row)
 
 
-def note_start(tracker: Tracker, folder: Path, recipe: Recipe, seed: int, images: RunImages) -> None:
+def note_start(tracker: Tracker, folder: Path, recipe: Recipe, request: Request, images: RunImages) -> None:
     """Parameters, tags, datasets with their digests, and the files that exist from the start."""
     manifest = images.manifest
     tracker.params(
         {
             **_flatten(recipe.model_dump()),
-            "seed": seed,
+            "seed": request.seed,
             "manifest_digest": manifest.digest,
             "splits_digest": images.splits.digest,
             **{f"n_{split}": count for split, count in images.counts.items()},
         }
     )
     tracker.tags({"melanoma.version": __version__, "python": platform.python_version()})
+    if request.notice:
+        tracker.tags({"melanoma.notice": request.notice, "mlflow.note.content": request.notice})
     names = ", ".join(source.name for source in manifest.sources)
     for split in images.counts.keys() - {"excluded"}:
         part = manifest.subset(images.rows_of(split))

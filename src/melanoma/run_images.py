@@ -13,6 +13,7 @@ from melanoma.data import manifest as manifests
 from melanoma.data import splits as splitting
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits
+from melanoma.data.tables import write_table
 from melanoma.errors import ManifestError, RunError
 from melanoma.files import write_text
 from melanoma.inference.preprocessing import Preprocessing
@@ -89,21 +90,41 @@ def load(folder: Path, request: Request) -> RunImages:
     return RunImages(manifest, splitting.load(folder / "splits.csv", manifest))
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded images of a run: `sets` for train, val and calibration; `broken`: (path, reason) of the others."""
+
+    sets: dict[str, ImageSet]
+    broken: list[tuple[str, str]]
+
+
 @contextmanager
-def open_pixels(
-    images: RunImages, request: Request, recipe: Recipe, folder: Path, listener: Listener
-) -> Iterator[dict[str, ImageSet]]:
-    """Decoded images for `train`, `val` and `calibration`; broken ones are left out and listed in `folder`.
+def open_pixels(images: RunImages, request: Request, recipe: Recipe, listener: Listener) -> Iterator[Pixels]:
+    """Decode the images, or find them decoded.
 
     Raises ManifestError when a split lacks a class, or on a broken image where `strict` is asked for.
     """
     table, spec = images.manifest.table, Preprocessing(**recipe.input.model_dump())
-    progress = listener.stage("decoding")
+    paths = table["path"].tolist()
     with open_cache(
-        table["path"].tolist(), table["content_digest"].tolist(), spec, progress=progress
+        paths, table["content_digest"].tolist(), spec, progress=listener.stage("decoding")
     ) as cache:
-        _report_broken(images.manifest, cache, request, folder, listener)
-        yield {split: _select(images, cache, spec, split) for split in ("train", "val", "calibration")}
+        broken = [(paths[row], reason) for row, reason in sorted(cache.broken.items())]
+        if broken and request.strict:
+            path, reason = broken[0]
+            raise ManifestError(f"--strict: {len(broken)} broken images, first {path}: {reason}")
+        splits = ("train", "val", "calibration")
+        yield Pixels({split: _select(images, cache, spec, split) for split in splits}, broken)
+
+
+def list_left_out(images: RunImages, pixels: Pixels, folder: Path, listener: Listener) -> None:
+    """Write `left_out.csv` (path, reason) when files could not be used, and say how many."""
+    left_out = [*images.manifest.skipped, *pixels.broken]
+    if left_out:
+        write_table(pd.DataFrame(left_out, columns=["path", "reason"], dtype=object), folder / "left_out.csv")
+        listener.say(
+            f"{len(left_out)} files are left out; {folder / 'left_out.csv'} lists them with the reason"
+        )
 
 
 def limit(manifest: Manifest, request: Request) -> Manifest:
@@ -117,21 +138,6 @@ def limit(manifest: Manifest, request: Request) -> Manifest:
 
 def _load_manifest(request: Request, progress: Callable[[int, int], None] | None = None) -> Manifest:
     return manifests.load(request.sources, labels=request.labels, progress=progress)
-
-
-def _report_broken(
-    manifest: Manifest, cache: ImageCache, request: Request, folder: Path, listener: Listener
-) -> None:
-    paths = manifest.table["path"].tolist()
-    broken = [(paths[row], reason) for row, reason in sorted(cache.broken.items())]
-    if not broken:
-        return
-    if request.strict:
-        path, reason = broken[0]
-        raise ManifestError(f"--strict: {len(broken)} broken images, first {path}: {reason}")
-    table = pd.DataFrame(broken, columns=["path", "reason"])
-    write_text(folder / "broken.csv", table.to_csv(index=False))
-    listener.say(f"{len(broken)} broken images are left out; see {folder / 'broken.csv'}")
 
 
 def _select(images: RunImages, cache: ImageCache, spec: Preprocessing, split: str) -> ImageSet:

@@ -1,5 +1,7 @@
 """One whole training run, start to end; killed anywhere, it goes on to the same result."""
 
+import contextlib
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from melanoma import run_images
 from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
+from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import OutputError, RunError
 from melanoma.evaluation import report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
@@ -21,7 +24,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
 from melanoma.listener import Listener
 from melanoma.run_diary import TrackedProgress, note_end, note_epochs, note_start
-from melanoma.run_images import Request, RunImages
+from melanoma.run_images import Pixels, Request, RunImages
 from melanoma.tracking import Tracker
 from melanoma.training import fit as fitting
 from melanoma.training.export import Quantize, export_bundle
@@ -33,44 +36,55 @@ if TYPE_CHECKING:
     import keras
 
 JUDGED = ("train", "val", "test")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pillow", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out: `reports` for train, val and test, and where the bundle and the page lie."""
+    """What came out: `reports` for train, val and test, and where the bundle and the page lie.
+
+    `notice`: what must be said beside the figures, if anything.
+    """
 
     folder: Path
     bundle: Path
     page: Path
     reports: list[EvaluationReport]
+    notice: str | None
 
 
 def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | None = None) -> Result:
     """Make the run folder and run to the end.
 
-    Images and splits are found before anything is written, so a request that cannot be met leaves nothing
-    behind. Raises RunError when the folder holds something already.
+    Images and splits are found and decoded before anything is written, so a request that cannot be met
+    leaves nothing behind. Raises RunError when the folder holds something already.
     """
     listener = listener or Listener()
-    if _is_taken(folder):
-        raise RunError(f"{folder} is not empty; give another --run-dir, or go on with --resume {folder}")
+    _check_free(folder)
     images = run_images.find(request, recipe, listener)
-    sources = [f"{source.name}={source.root.absolute()}" for source in images.manifest.sources]
-    request = replace(request, sources=sources)
-    with _locked(folder):
+    request = replace(
+        request,
+        sources=[f"{source.name}={source.path}" for source in images.manifest.sources],
+        notice=request.notice or _find_notice(images),
+    )
+    with _locked(folder), run_images.open_pixels(images, request, recipe, listener) as pixels:
+        _check_free(folder)
         run_images.save(images, folder)
+        run_images.list_left_out(images, pixels, folder, listener)
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_text(folder / "run.json", json.dumps(asdict(request), indent=2) + "\n")
-        return _Run(folder, request, recipe, images, listener).execute()
+        return _Run(folder, request, recipe, images, listener).execute(pixels)
 
 
 def resume(folder: Path, listener: Listener | None = None) -> Result:
     """Go on where a run was stopped or killed. Raises RunError when there is none, or its images changed."""
+    listener = listener or Listener()
     request, recipe = load(folder)
     with _locked(folder):
         images = run_images.load(folder, request)
-        return _Run(folder, request, recipe, images, listener or Listener()).execute()
+        with run_images.open_pixels(images, request, recipe, listener) as pixels:
+            return _Run(folder, request, recipe, images, listener).execute(pixels)
 
 
 def load(folder: Path) -> tuple[Request, Recipe]:
@@ -97,8 +111,9 @@ def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
     request, recipe = load(folder)
     recipe = recipe.model_copy(update={"export": ExportConfig(quantize=quantize)})
     model, images = load_model(folder), run_images.load(folder, request)
-    with run_images.open_pixels(images, request, recipe, folder, Listener()) as pixels:
-        return export_bundle(model, pixels["calibration"], recipe, target, _describe(request, recipe, images))
+    with run_images.open_pixels(images, request, recipe, Listener()) as pixels:
+        facts = _describe(request, recipe, images)
+        return export_bundle(model, pixels.sets["calibration"], recipe, target, facts)
 
 
 class _Run:
@@ -111,26 +126,24 @@ class _Run:
         self.images, self.listener = images, listener
         self.tracker = Tracker(folder, run_name=folder.name, say=listener.say)
 
-    def execute(self) -> Result:
+    def execute(self, pixels: Pixels) -> Result:
         """All steps; however they end, the tracker is told."""
         try:
-            result = self._execute()
+            result = self._execute(pixels)
         except BaseException as error:
             self.tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         self.tracker.finish("FINISHED")
         return result
 
-    def _execute(self) -> Result:
-        note_start(self.tracker, self.folder, self.recipe, self.request.seed, self.images)
-        with run_images.open_pixels(
-            self.images, self.request, self.recipe, self.folder, self.listener
-        ) as pixels:
-            model, history = self._train(pixels["train"], pixels["val"])
-            bundle = self._export(model, pixels["calibration"])
+    def _execute(self, pixels: Pixels) -> Result:
+        note_start(self.tracker, self.folder, self.recipe, self.request, self.images)
+        model, history = self._train(pixels.sets["train"], pixels.sets["val"])
+        bundle = self._export(model, pixels.sets["calibration"])
         reports = self._evaluate(bundle, history)
         note_end(self.tracker, self.folder, reports, history, self.request.register)
-        return Result(self.folder, bundle.folder, self.folder / "evaluation" / "report.html", reports)
+        page = self.folder / "evaluation" / "report.html"
+        return Result(self.folder, bundle.folder, page, reports, self.request.notice)
 
     def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[fitting.Row]]:
         fitting.make_deterministic(self.request.seed)
@@ -207,25 +220,48 @@ def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, 
     }
 
 
-def _is_taken(folder: Path) -> bool:
-    """True when the folder holds more than a start leaves that was killed before it wrote `run.json`."""
-    early = {"recipe.yaml", "manifest.csv", "manifest.digest", "splits.csv"}
-    if not folder.exists():
-        return False
-    return any(path.name not in early and not path.name.startswith(".") for path in folder.iterdir())
+def _find_notice(images: RunImages) -> str | None:
+    """What must be said of figures from these images."""
+    return NOTICE if any(is_drawn(source.root) for source in images.manifest.sources) else None
+
+
+def _check_free(folder: Path) -> None:
+    """Raises RunError when the folder holds more than a start leaves that was killed before `run.json`."""
+    early = {"recipe.yaml", "manifest.csv", "manifest.digest", "splits.csv", "left_out.csv"}
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; give another --run-dir")
+    if folder.exists() and any(p.name not in early and not p.name.startswith(".") for p in folder.iterdir()):
+        raise RunError(f"{folder} is not empty; give another --run-dir, or go on with --resume {folder}")
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process alone. Raises RunError when another process holds it."""
+    """Hold the run folder for this process alone, and take it away again when no run came of it.
+
+    Raises RunError when another process holds it, OutputError when it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
-            yield
+            try:
+                yield
+            finally:
+                if not (folder / "run.json").exists():
+                    _remove(folder)
     except Timeout as error:
         raise RunError(f"{folder} is in use by another run; wait for it or give another --run-dir") from error
     except OSError as error:
-        raise OutputError(f"cannot write {folder}: {error.strerror or error}; resume when mended") from error
+        if error.errno not in NO_ROOM:
+            raise
+        place = error.filename or folder
+        raise OutputError(f"cannot write {place}: {error.strerror}; mend that and resume") from error
+
+
+def _remove(folder: Path) -> None:
+    """Take away a lock, and its folder if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        (folder / ".lock").unlink()
+        folder.rmdir()
 
 
 def _version(name: str) -> str | None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from conftest import draw, require_extra
 
 require_extra("filelock", "train")
 
-from melanoma.errors import OutputError
+from melanoma.errors import ConfigError, ImageError, OutputError
 from melanoma.inference import images
 from melanoma.inference.preprocessing import Preprocessing, prepare
 from melanoma.training import cache as caching
@@ -117,18 +118,69 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(open_for, paths, tmp_
     monkeypatch.setattr(caching, "_decode", decode)
     with pytest.raises(OutputError, match="disk is full"):
         open_for(paths, tmp_path / "cache")
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] in ([".lock"], [])
+    assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
 
 
-def test_a_killed_build_is_done_again(open_for, paths, tmp_path, monkeypatch):
+@pytest.mark.parametrize("damage", ["index lost", "pixels lost", "pixels cut short"])
+def test_a_cache_that_is_not_whole_is_built_again(open_for, paths, tmp_path, damage):
     folder = tmp_path / "cache"
     open_for(paths, folder)
-    index = next(folder.glob("*.json"))
-    index.unlink()
-    next(folder.glob("*.uint8")).write_bytes(b"half")
+    pixels, index = next(folder.glob("*.uint8")), next(folder.glob("*.json"))
+    if damage == "index lost":
+        index.unlink()
+    elif damage == "pixels lost":
+        pixels.unlink()
+    else:
+        pixels.write_bytes(pixels.read_bytes()[:-1])
     cache = open_for(paths, folder)
     np.testing.assert_array_equal(cache.read(np.array([9]))[0], prepare(images.load(paths[9]), SPEC))
     assert json.loads(index.read_text()) == {"broken": {}}
+
+
+def test_a_file_that_is_cut_while_open_is_noticed(open_for, paths, tmp_path):
+    cache = open_for(paths, tmp_path / "cache")
+    os.truncate(next((tmp_path / "cache").glob("*.uint8")), 32 * 32 * 3 * 4)
+    cache.read(np.array([3]))
+    with pytest.raises(OSError, match="cut short"):
+        cache.read(np.array([8]))
+
+
+def test_what_a_killed_build_left_behind_makes_room(open_for, paths, tmp_path):
+    folder, size = tmp_path / "cache", 10 * 32 * 32 * 3
+    folder.mkdir()
+    (folder / "dead.part").write_bytes(bytes(10 * size))
+    open_for(paths, folder, limit=2 * size)
+    assert not (folder / "dead.part").exists()
+
+
+def test_a_build_under_way_counts_and_stays(open_for, paths, tmp_path):
+    folder, size = tmp_path / "cache", 10 * 32 * 32 * 3
+    open_for(paths, folder, ["first"] * 10, limit=3 * size)
+    (folder / "other.part").write_bytes(bytes(size))
+    with FileLock(folder / "other.lock"):
+        open_for(paths, folder, ["second"] * 10, limit=2 * size)
+    assert (folder / "other.part").exists()
+    assert len(list(folder.glob("*.uint8"))) == 1
+
+
+def test_too_little_memory_is_not_kept_as_the_images_fault(open_for, paths, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(caching, "prepare", lambda image, spec: (_ for _ in ()).throw(_out_of_memory()))
+        with pytest.raises(OutputError, match="memory"):
+            open_for(paths, tmp_path / "cache")
+    assert open_for(paths, tmp_path / "cache").broken == {}
+
+
+def _out_of_memory() -> ImageError:
+    error = ImageError("too large for this machine's memory")
+    error.__cause__ = MemoryError()
+    return error
+
+
+def test_a_limit_that_is_no_number_is_one_line(open_for, paths, tmp_path, monkeypatch):
+    monkeypatch.setenv("MELANOMA_CACHE_LIMIT", "10GB")
+    with pytest.raises(ConfigError, match="number of bytes"):
+        open_for(paths, tmp_path / "cache")
 
 
 def _open_and_sum(paths: list[str], folder: str, results) -> None:

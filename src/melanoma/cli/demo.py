@@ -15,7 +15,6 @@ from melanoma.inference.sources import ImageFile
 SYNTHETIC_IMAGES = 1800
 REAL_IMAGES = 3000
 EPOCHS = 5
-NOTICE = "Trained and judged on drawn images: these figures show that the software works and are no medical evidence."
 
 
 def demo(
@@ -40,8 +39,7 @@ def demo(
     from melanoma.run_images import Request
 
     source = real or _draw(folder / "drawn-images", limit, seed)
-    notice = None if real else NOTICE
-    request = Request(sources=[str(source)], seed=seed, limit=limit, notice=notice, register=real is not None)
+    request = Request(sources=[str(source)], seed=seed, limit=limit, register=real is not None)
     run = training.new_folder("demo", seed, folder)
     result = training.run(request, "original_cnn", [f"training.epochs={epochs}", "name=demo"], run)
     training.report_result(result)

@@ -51,6 +51,7 @@ def evaluate(
         )
     notice = predictor.bundle.facts.get("notice")
     facts = {"bundle": f"{predictor.bundle.name}, {predictor.digest}", "images": manifest.digest}
+    facts["files left out"] = f"{len(manifest.skipped)} (empty, missing, or without a label)"
     reporting.save([report], output, title=f"{predictor.bundle.name} on {name}", facts=facts, notice=notice)
     for figure, estimate in report.figures.items():
         typer.echo(f"{figure}: {estimate}")

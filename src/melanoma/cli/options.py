@@ -24,7 +24,7 @@ BundleOption = Annotated[
     str | None,
     typer.Option("--bundle", help="Bundle folder or models:/name@alias; default: the shipped one."),
 ]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 
 
 def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:

@@ -33,7 +33,7 @@ def train(
     splits: Annotated[Path | None, typer.Option(help="Splits made by `melanoma split`.")] = None,
     label: options.Labels = None,
     seed: options.Seed = 1,
-    limit: Annotated[int, typer.Option(help="Train on so many of the images only; 0 is all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Use so many of the images only; 0 is all.")] = 0,
     run_dir: Annotated[
         Path | None, typer.Option(help="Folder for the run; default: a new one in runs/.")
     ] = None,
@@ -91,6 +91,8 @@ def report_result(result: "Result") -> None:
         names = ("accuracy", "auroc", "sensitivity", "specificity")
         text = ", ".join(f"{name} {report.figures[name]}" for name in names)
         typer.echo(f"{report.name} ({report.n:,} images): {text}")
+    if result.notice:
+        typer.echo(result.notice)
     typer.echo(f"report:  {result.page}")
     typer.echo(f"bundle:  {result.bundle}")
     address = run_address(result.folder)

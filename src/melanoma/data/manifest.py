@@ -38,12 +38,20 @@ _HASHING_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a part of a manifest came from: `root` its folder, `ignored` the number of files left aside."""
+    """Where a part of a manifest came from.
+
+    `path`: the folder or CSV as it was given, absolute; `ignored`: the number of files left aside.
+    """
 
     name: str
-    root: Path
+    path: Path
     layout: str
     ignored: int
+
+    @property
+    def root(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +113,7 @@ def load(
         label_map=dict(sorted(dict(zip(table["label"], table["y_true"].tolist(), strict=True)).items())),
         skipped=tuple(sorted(skipped)),
         sources=tuple(
-            Source(name, root if root.is_dir() else root.parent, found.layout, found.ignored)
-            for name, (root, found) in listings.items()
+            Source(name, path, found.layout, found.ignored) for name, (path, found) in listings.items()
         ),
     )
 

@@ -29,6 +29,7 @@ They are good for trying the software and for testing it. No figure computed fro
 truth.csv       what was drawn in each image
 collection.json the values that the folder was made with
 """
+NOTICE = "Trained and judged on drawn images: these figures show that the software works and are no medical evidence."
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,14 @@ def write_collection(
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}") from error
     return folder
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether `write_collection` made the folder."""
+    try:
+        return "difficulty" in json.loads((folder / "collection.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _plan(settings: _Settings) -> list[_Row]:

@@ -55,9 +55,7 @@ def decode(data: bytes) -> RGB:
         raise ImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            check_size(*picture.size)
-            picture.load()  # before EXIF is read: TIFF's decoder applies the orientation itself
-            return np.array(_to_rgb(_upright(picture)), dtype=np.uint8)
+            return convert(picture)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
@@ -68,6 +66,13 @@ def decode(data: bytes) -> RGB:
         raise ImageError("too large for this machine's memory") from error
     except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
         raise ImageError(f"damaged image: {' '.join(str(error).split())}") from error
+
+
+def convert(picture: Image.Image) -> RGB:
+    """An open Pillow image as RGB uint8 (h, w, 3); see `decode`. Raises ImageError, and what Pillow raises."""
+    check_size(*picture.size)
+    picture.load()  # before EXIF is read: TIFF's decoder applies the orientation itself
+    return np.array(_to_rgb(_upright(picture)), dtype=np.uint8)
 
 
 def check_size(width: int, height: int) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from melanoma.errors import ConfigError, ImageError
+from melanoma.errors import BundleError, ConfigError, ImageError
 from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import rebase
@@ -19,7 +20,7 @@ from melanoma.inference.preprocessing import prepare, scale
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
 
-AnyImage = str | Path | bytes | NDArray[np.uint8]
+AnyImage = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 __all__ = ["Prediction", "Predictor", "load_predictor"]
 
@@ -32,6 +33,8 @@ def load_predictor(
     `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use. Raises
     BundleError.
     """
+    if isinstance(bundle, str) and bundle.startswith("models:/"):
+        raise BundleError(f"fetch {bundle} from MLflow first, with melanoma.tracking.fetch_bundle")
     loaded = bundles.load(bundle if bundle is not None else bundles.default_folder())
     return Predictor(loaded, prevalence=prevalence, threads=threads)
 
@@ -57,10 +60,10 @@ class Predictor:
         return self.bundle.operating_point
 
     def predict(self, image: AnyImage) -> Prediction:
-        """Judge one image: a path, a file's bytes, or RGB uint8 (h, w, 3).
+        """Judge one image: a path, a file's bytes, a Pillow image, or RGB uint8 (h, w, 3).
 
         An image that cannot be decoded gives a `Prediction` with `error` set and no exception, as in a
-        folder of many.
+        folder of many. Raises TypeError for anything else.
         """
         name = str(image) if isinstance(image, str | Path) else ""
         return self.predict_file(ImageFile("", name, Path(name).stem), image)
@@ -112,11 +115,15 @@ class Predictor:
 
 
 def _to_rgb(image: AnyImage) -> NDArray[np.uint8]:
-    if isinstance(image, bytes):
-        return images.decode(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return images.decode(bytes(image))
+    if isinstance(image, Image.Image):
+        return images.convert(image)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ImageError(f"need RGB uint8 (h, w, 3), got {image.dtype} {image.shape}")
         images.check_size(image.shape[1], image.shape[0])
         return image
-    return images.load(image)
+    if isinstance(image, str | Path):
+        return images.load(image)
+    raise TypeError(f"give a path, bytes, a Pillow image or RGB uint8 (h, w, 3), not {type(image).__name__}")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from filelock import FileLock
+
 from melanoma.errors import TrackingError
 from melanoma.tracking.connection import artifact_location, one_line, open_client, without_credentials
 from melanoma.tracking.journal import Entry, Journal, Progress
@@ -37,9 +39,9 @@ class SyncResult:
 def send_journal(folder: Path, journal: Journal, uri: str, timeout: int) -> SyncResult:
     """Send what is left of a run folder's journal; `timeout` in seconds, for one request.
 
-    Raises TrackingError when MLflow cannot take it now.
+    One sender at a time: another one waits. Raises TrackingError when MLflow cannot take it now.
     """
-    with open_client(uri, timeout) as client:
+    with FileLock(folder / ".tracking.lock"), open_client(uri, timeout) as client:
         return _Sender(client, folder, journal, uri).send()
 
 

@@ -5,6 +5,7 @@ with plain reads and not through a memory map: the page cache serves both equall
 count as the process's own memory, which would then grow with the number of images.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -12,14 +13,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from filelock import FileLock
+import PIL
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from melanoma.errors import ImageError, OutputError
+from melanoma.errors import ConfigError, ImageError, OutputError
+from melanoma.files import write_text
 from melanoma.inference import images
 from melanoma.inference.preprocessing import Preprocessing, prepare
 
@@ -49,12 +53,13 @@ class ImageCache:
         self._lock = threading.Lock()
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 (n, size, size, 3). Safe to call from several threads."""
+        """uint8 (n, size, size, 3). Safe to call from several threads. Raises OSError on a short read."""
         batch = np.empty((len(rows), self._size, self._size, 3), dtype=np.uint8)
         for image, row in zip(batch, rows, strict=True):
             with self._lock:
                 self._file.seek(int(row) * image.nbytes)
-                self._file.readinto(image.data)
+                if self._file.readinto(image.data) != image.nbytes:
+                    raise OSError(errno.EIO, "the image cache is cut short; delete it and start again")
         return batch
 
     def close(self) -> None:
@@ -83,45 +88,101 @@ def open_cache(
     caches are deleted to make room. Raises OutputError when there is not enough room.
     """
     folder = folder or cache_folder()
-    limit = limit or int(os.environ.get("MELANOMA_CACHE_LIMIT", DEFAULT_LIMIT))
-    target = folder / f"{_key(digests, spec)}.uint8"
+    cache = _Cache(folder / _key(digests, spec), len(paths), spec)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
-            if not target.with_suffix(".json").exists():
-                _make_room(folder, len(paths) * spec.size**2 * 3, limit)
-                _build(target, paths, spec, progress)
-            os.utime(target)
-            broken = json.loads(target.with_suffix(".json").read_text())["broken"]
-            return ImageCache(target, spec.size, {int(row): why for row, why in broken.items()})
+        with FileLock(cache.lock):  # those who want the same images take turns
+            with _shared(folder):
+                found = cache.open()
+                if found is None:
+                    _make_room(folder, cache.bytes, limit or _limit())
+                    cache.reserve()
+            return found or _build(cache, paths, progress)
     except OSError as error:
         raise OutputError(f"cannot write the image cache in {folder}: {_advice(error)}") from error
 
 
-def _key(digests: Sequence[str], spec: Preprocessing) -> str:
-    text = json.dumps([FORMAT, spec.to_dict(), list(digests)])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+@dataclass(frozen=True)
+class _Cache:
+    """The files of one cache: `.uint8` with the pixels, and `.json`, without which it is not whole."""
+
+    stem: Path
+    rows: int
+    spec: Preprocessing
+
+    @property
+    def bytes(self) -> int:
+        return self.rows * self.spec.size**2 * 3
+
+    @property
+    def pixels(self) -> Path:
+        return self.stem.with_suffix(".uint8")
+
+    @property
+    def index(self) -> Path:
+        return self.stem.with_suffix(".json")
+
+    @property
+    def part(self) -> Path:
+        return self.stem.with_suffix(".part")
+
+    @property
+    def lock(self) -> Path:
+        return self.stem.with_suffix(".lock")
+
+    def open(self) -> ImageCache | None:
+        """The cache if it is whole, marked as used now."""
+        if not (self.index.exists() and self.pixels.exists() and self.pixels.stat().st_size == self.bytes):
+            return None
+        os.utime(self.pixels)
+        broken = json.loads(self.index.read_text())["broken"]
+        return ImageCache(self.pixels, self.spec.size, {int(row): why for row, why in broken.items()})
+
+    def reserve(self) -> None:
+        """Take the place before it is filled, so that others count it."""
+        with self.part.open("wb") as file:
+            file.truncate(self.bytes)
 
 
-def _build(target: Path, paths: Sequence[str], spec: Preprocessing, progress: Progress | None) -> None:
-    """Decode every image into a temporary file; the `.json` written last says that the cache is whole."""
-    temporary = target.with_suffix(".part")
+def _build(cache: _Cache, paths: Sequence[str], progress: Progress | None) -> ImageCache:
+    """Decode every image into the reserved file and open it; the caller holds the cache's lock."""
     broken: dict[int, str] = {}
+    blank = np.zeros((cache.spec.size, cache.spec.size, 3), dtype=np.uint8)
     try:
-        with temporary.open("wb") as file:
-            for row, image in enumerate(_decode_all(paths, spec)):
+        with cache.part.open("r+b") as file:
+            for row, image in enumerate(_decode_all(paths, cache.spec)):
                 if isinstance(image, str):
                     broken[row] = image
-                    image = np.zeros((spec.size, spec.size, 3), dtype=np.uint8)  # noqa: PLW2901
-                file.write(image.tobytes())
+                file.write((blank if isinstance(image, str) else image).tobytes())
                 if progress:
                     progress(row + 1, len(paths))
-        temporary.replace(target)
-        index = target.with_suffix(".json.part")
-        index.write_text(json.dumps({"broken": broken}))
-        index.replace(target.with_suffix(".json"))
+            file.flush()
+            os.fsync(file.fileno())
+        with _shared(cache.stem.parent):
+            cache.part.replace(cache.pixels)
+            write_text(cache.index, json.dumps({"broken": broken}))
+            return ImageCache(cache.pixels, cache.spec.size, broken)
     finally:
-        temporary.unlink(missing_ok=True)
+        cache.part.unlink(missing_ok=True)
+
+
+def _shared(folder: Path) -> FileLock:
+    """Held for moments only: while caches are looked at, deleted, or put in their place."""
+    return FileLock(folder / "folder.lock")
+
+
+def _limit() -> int:
+    text = os.environ.get("MELANOMA_CACHE_LIMIT", str(DEFAULT_LIMIT))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"MELANOMA_CACHE_LIMIT must be a number of bytes, not {text!r}") from error
+
+
+def _key(digests: Sequence[str], spec: Preprocessing) -> str:
+    """What decides the pixels: the files' bytes, the preprocessing, and the decoder's version."""
+    text = json.dumps([FORMAT, PIL.__version__, spec.to_dict(), list(digests)])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _decode_all(paths: Sequence[str], spec: Preprocessing) -> Iterator[NDArray[np.uint8] | str]:
@@ -132,27 +193,43 @@ def _decode_all(paths: Sequence[str], spec: Preprocessing) -> Iterator[NDArray[n
 
 
 def _decode(path: str, spec: Preprocessing) -> NDArray[np.uint8] | str:
+    """Raises OutputError when it is the machine that failed, as that must not be kept as the image's fault."""
     try:
         return prepare(images.load(path), spec)
     except ImageError as error:
+        if isinstance(error.__cause__, MemoryError):
+            raise OutputError(f"not enough memory to decode {path}; end other programs") from error
         return str(error)
 
 
 def _make_room(folder: Path, needed: int, limit: int) -> None:
-    """Delete least recently used caches until `needed` bytes fit under `limit`."""
+    """Delete abandoned parts, and then least recently used caches until `needed` bytes fit under `limit`."""
     if needed > limit:
         raise OutputError(
             f"the image cache needs {needed / 2**30:.1f} GiB but may take {limit / 2**30:.1f}; "
             "set MELANOMA_CACHE_LIMIT to more bytes or train on fewer images"
         )
+    growing = sum(path.stat().st_size for path in folder.glob("*.part") if not _abandoned(path))
     caches = sorted(folder.glob("*.uint8"), key=lambda path: path.stat().st_mtime)
-    used = sum(path.stat().st_size for path in caches)
+    used = growing + sum(path.stat().st_size for path in caches)
     for path in caches:
         if used + needed <= limit:
             return
-        used -= path.stat().st_size
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # Windows keeps an open file
+            size = path.stat().st_size
+            path.unlink()
+            path.with_suffix(".json").unlink(missing_ok=True)
+            used -= size
+
+
+def _abandoned(part: Path) -> bool:
+    """True, and the file is gone, when the process that was filling it was killed."""
+    try:
+        with FileLock(part.with_suffix(".lock"), timeout=0):
+            part.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True
 
 
 def _advice(error: OSError) -> str:

@@ -41,6 +41,7 @@ def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none")
         converter.target_spec.supported_types = [tf.float16]
     with _quiet():
         content = converter.convert()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
