@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up: Python 3.11+, make and a package index are enough.
+# `make demo` and `make test` do all their own set-up: Python 3.11 to 3.13, make and a package index are enough.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
