@@ -634,3 +634,13 @@ def test_the_real_collections(data_root):
     assert loaded.skipped == ()
     assert (table["label"] == "not_melanoma").sum() > 0
     assert (table.loc[table["source"] == "ham10000", "lesion_id"] != "").all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.timeout(20)
+def test_a_pipe_among_the_images_is_passed_over_and_not_waited_on(tmp_path):
+    from conftest import write_images
+
+    write_images(tmp_path / "images", train=2, test=1)
+    os.mkfifo(tmp_path / "images" / "train" / "benign" / "pipe.jpg")
+    assert len(manifest.load([str(tmp_path / "images")]).table) == 6

@@ -86,3 +86,10 @@ def test_a_broken_link_is_an_image_that_cannot_be_read(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "round").symlink_to(tmp_path)
     assert [file.image_id for file in find_images([str(tmp_path)])] == ["gone"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_a_folder_is_passed_over_and_not_waited_on(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").touch()
+    assert [file.image_id for file in find_images([str(tmp_path)])] == ["b"]

@@ -20,6 +20,7 @@ from melanoma.data.metadata import (
     read_labels,
 )
 from melanoma.errors import ManifestError
+from melanoma.inference.images import may_block
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 COLUMNS = ("image_id", "path", "label", "where", "given_split", *METADATA)
@@ -64,7 +65,7 @@ def list_source(path: Path, known: Mapping[str, int]) -> Listing:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every file below a folder, hidden ones left out, each real folder once however links go round.
+    """Every file below a folder, hidden ones and pipes left out, each real folder once however links go round.
 
     Raises ManifestError for a folder that may not be read.
     """
@@ -81,7 +82,7 @@ def list_files(folder: Path) -> list[Path]:
             pending.extend(str(Path(parent, name)) for name in names if Path(parent, name).is_symlink())
             names[:] = [name for name in names if os.path.realpath(Path(parent, name)) not in visited]
             files.extend(Path(parent, leaf) for leaf in leaves if not _hidden(leaf))
-    return sorted(files)
+    return sorted(file for file in files if not may_block(file))
 
 
 def _refuse(problem: OSError) -> None:

@@ -1,6 +1,7 @@
 """Bytes or a path to an RGB image: the only decoder."""
 
 import io
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,15 @@ def load(path: str | Path) -> RGB:
     if len(data) > MAX_BYTES:
         raise ImageError(f"more than {MAX_BYTES:,} bytes; give an image of at most {MAX_PIXELS:,} pixels")
     return decode(data)
+
+
+def may_block(path: Path) -> bool:
+    """True for a pipe, a socket or a device, on which reading can wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # reading says what is wrong
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def decode(data: bytes) -> RGB:

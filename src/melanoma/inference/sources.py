@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melanoma.errors import ImageError
-from melanoma.inference.images import SUFFIXES
+from melanoma.inference.images import SUFFIXES, may_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def find_images(sources: Sequence[str]) -> Iterator[ImageFile]:
 def _walk(folder: Path) -> Iterator[ImageFile]:
     found = False
     for path in _files(folder):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not may_block(path):
             found = True
             yield ImageFile(folder.name, str(path), path.relative_to(folder).with_suffix("").as_posix())
     if not found:
