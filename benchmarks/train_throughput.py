@@ -2,7 +2,7 @@
 
     python benchmarks/train_throughput.py [--batches 40] [--rounds 3]
 
-All run in turn, several rounds, in one process on the same images, so that what else the machine does hits
+The original's way is `model.fit` on Keras' `ImageDataGenerator`. All run in turn, several rounds, in one process on the same images, so that what else the machine does hits
 them alike; the figures are medians over the rounds, and what counts are their ratios. Ours reads images that
 were decoded once before, as in a run; how long that takes is printed. The arithmetic limit is what a large
 matrix product reaches in the same round, divided by the operations of one step. Without MELANOMA_DATA the
@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from melanoma.config import load_recipe
 from melanoma.data import manifest as manifests
@@ -68,7 +67,7 @@ def open_images(folder: Path, workplace: Path) -> ImageSet:
     return ImageSet(cache, np.arange(len(table)), table["y_true"].to_numpy(np.float32), spec)
 
 
-def original_batches(folder: Path) -> Iterator[Any]:
+def original_batches(folder: Path) -> Any:
     """The original's way: `ImageDataGenerator` reads, decodes and changes each image in Python."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
@@ -79,7 +78,7 @@ def original_batches(folder: Path) -> Iterator[Any]:
     size = (RECIPE.input.size, RECIPE.input.size)
     with contextlib.redirect_stdout(io.StringIO()):
         flow = generator.flow_from_directory(str(folder), size, batch_size=BATCH, class_mode="binary", seed=0)
-    return iter(flow)
+    return flow
 
 
 def our_batches(images: ImageSet) -> Iterator[Batch]:
@@ -90,16 +89,12 @@ def our_batches(images: ImageSet) -> Iterator[Batch]:
         epoch += 1
 
 
-def create_step() -> Callable[[Any, Any], None]:
-    """One training step of the original's network on its own copy of the weights."""
+def create_network() -> Any:
+    """The original's network, ready to train."""
     make_deterministic(0)
     model = create_model(RECIPE.model, RECIPE.input)
     compile_model(model, RECIPE, steps_per_epoch=100)
-
-    def step(pixels: NDArray[np.float32], y_true: NDArray[np.float32]) -> None:
-        model.train_on_batch(pixels, y_true.reshape(-1, 1), return_dict=True)
-
-    return step
+    return model
 
 
 def measure(action: Callable[[], None]) -> float:
@@ -109,9 +104,7 @@ def measure(action: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def run_round(
-    folder: Path, images: ImageSet, step: Callable[[Any, Any], None], batches: int
-) -> dict[str, float]:
+def run_round(folder: Path, images: ImageSet, model: Any, batches: int) -> dict[str, float]:
     """Images per second of each way, once."""
     pixels, y_true = images.batch(np.arange(BATCH))
     fixed = scale(pixels, images.spec), y_true
@@ -119,23 +112,23 @@ def run_round(
 
     def ours() -> None:
         with prefetch(our_batches(images)) as items:
-            train(islice(items, batches), step)
+            train(islice(items, batches), model)
 
     ways: dict[str, Callable[[], None]] = {
-        "step alone": lambda: train(repeat(fixed, batches), step),
+        "step alone": lambda: train(repeat(fixed, batches), model),
         "ours": ours,
-        "original": lambda: train(islice(original, batches), step),
+        "original": lambda: model.fit(original, steps_per_epoch=batches, verbose=0),
         "our pipeline alone": lambda: exhaust(islice(our_batches(images), batches)),
-        "original generator alone": lambda: exhaust(islice(original, batches)),
+        "original generator alone": lambda: exhaust(islice(iter(original), batches)),
     }
     speed = {name: batches * BATCH / measure(action) for name, action in ways.items()}
     return {**speed, "arithmetic limit": measure_peak() / count_flops()}
 
 
-def train(items: Iterable[Batch], step: Callable[[Any, Any], None]) -> None:
-    """One step a batch."""
-    for batch in items:
-        step(*batch)
+def train(items: Iterable[Batch], model: Any) -> None:
+    """One step a batch, as our loop does it."""
+    for pixels, y_true in items:
+        model.train_on_batch(pixels, y_true, return_dict=True)
 
 
 def exhaust(items: Iterable[Any]) -> None:
@@ -174,9 +167,9 @@ def main() -> None:
         decoding = time.perf_counter()
         images = open_images(folder, Path(workplace))
         decoding = time.perf_counter() - decoding
-        step = create_step()
-        run_round(folder, images, step, 2)
-        rounds = [run_round(folder, images, step, arguments.batches) for _ in range(arguments.rounds)]
+        model = create_network()
+        run_round(folder, images, model, 2)
+        rounds = [run_round(folder, images, model, arguments.batches) for _ in range(arguments.rounds)]
         images.cache.close()
     speed = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     ratios = {
