@@ -2,11 +2,11 @@
 
     python benchmarks/train_throughput.py [--batches 40] [--rounds 3]
 
-The original's way is `model.fit` on Keras' `ImageDataGenerator`. All run in turn, several rounds, in one process on the same images, so that what else the machine does hits
-them alike; the figures are medians over the rounds, and what counts are their ratios. Ours reads images that
-were decoded once before, as in a run; how long that takes is printed. The arithmetic limit is what a large
-matrix product reaches in the same round, divided by the operations of one step. Without MELANOMA_DATA the
-images are drawn.
+The original's way is `model.fit` on Keras' `ImageDataGenerator`. All run in turn, several rounds, in one
+process on the same images, so that what else the machine does hits them alike; the figures are medians over
+the rounds, and what counts are their ratios. Ours reads images that were decoded once before, as in a run; how
+long that takes is printed. The arithmetic limit is what a large matrix product reaches in the same round,
+divided by the operations of one step. Without MELANOMA_DATA the images are drawn.
 """
 
 import argparse
@@ -77,8 +77,7 @@ def original_batches(folder: Path) -> Any:
     )  # fmt: skip
     size = (RECIPE.input.size, RECIPE.input.size)
     with contextlib.redirect_stdout(io.StringIO()):
-        flow = generator.flow_from_directory(str(folder), size, batch_size=BATCH, class_mode="binary", seed=0)
-    return flow
+        return generator.flow_from_directory(str(folder), size, batch_size=BATCH, class_mode="binary", seed=0)
 
 
 def our_batches(images: ImageSet) -> Iterator[Batch]:

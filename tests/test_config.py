@@ -32,7 +32,9 @@ def test_dump_reads_back_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.epoch=3", "training.epoch"),
+        ("training.epoch=3", "training.epoch: there is no such key"),
+        ("splits.val=0", "splits.val"),
+        ("optimizer.learning_rate=.inf", "optimizer.learning_rate"),
         ("training.epochs=0", "training.epochs"),
         ("training.epochs=many", "training.epochs"),
         ("training.epochs", "key=value"),

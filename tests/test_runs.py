@@ -221,6 +221,14 @@ def test_broken_images_are_left_out_and_listed(broken_images, tmp_path):
     assert test.coverage == 15 / 16
 
 
+def test_a_damaged_bundle_of_a_run_is_made_again(finished, workplace):
+    copy = workplace / "runs" / "damaged"
+    shutil.copytree(finished.folder, copy)
+    network = copy / "bundle" / "network.tflite"
+    network.write_bytes(network.read_bytes()[:-1])
+    assert runs.resume(copy).reports[-1].figures == finished.reports[-1].figures
+
+
 def test_a_full_disk_loses_nothing(finished, workplace, tmp_path, monkeypatch):
     save = fitting.save_checkpoint
 

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from melanoma.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
 class Strict(BaseModel):
     """Values never change, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(Strict):
@@ -72,8 +73,8 @@ class TrainingConfig(Strict):
 class SplitsConfig(Strict):
     """Shares of each source; `test` is used only for a source that brings no test images of its own."""
 
-    val: Fraction = 0.1
-    calibration: Fraction = 0.1
+    val: Share = 0.1
+    calibration: Share = 0.1
     test: Fraction = 0.15
 
 
@@ -118,7 +119,7 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"recipe {path} must be a mapping of keys to values")
     for override in overrides:
         _apply(values, override)
-    return parse_recipe(values, str(path))
+    return parse_recipe(values, f"{path} with --set" if overrides else str(path))
 
 
 def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
@@ -128,7 +129,8 @@ def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"recipe {origin}: {key}: {first['msg']}") from error
+        message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"recipe {origin}: {key}: {message}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

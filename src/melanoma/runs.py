@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from melanoma import run_images
 from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
 from melanoma.data.synthetic import NOTICE, is_drawn
-from melanoma.errors import OutputError, RunError
+from melanoma.errors import BundleError, OutputError, RunError
 from melanoma.evaluation import report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
 from melanoma.files import write_text
@@ -92,7 +92,9 @@ def load(folder: Path) -> tuple[Request, Recipe]:
     try:
         request = Request(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder} holds no run that could be resumed: {error}") from error
+        raise RunError(f"{folder} holds no run: its run.json is missing or damaged") from error
+    if not (folder / "recipe.yaml").is_file():
+        raise RunError(f"{folder} has lost its recipe.yaml; start a new run")
     return request, load_recipe(str(folder / "recipe.yaml"))
 
 
@@ -166,7 +168,7 @@ class _Run:
     def _export(self, model: "keras.Model", calibration: ImageSet) -> bundles.Bundle:
         """The bundle; one that is there already is whole and stays, so that its digest does too."""
         target = self.folder / "bundle"
-        if target.exists():
+        with contextlib.suppress(BundleError):  # not there yet, or damaged since
             return bundles.load(target)
         facts = _describe(self.request, self.recipe, self.images)
         return export_bundle(model, calibration, self.recipe, target, facts)
@@ -231,7 +233,9 @@ def _check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; give another --run-dir")
     if folder.exists() and any(p.name not in early and not p.name.startswith(".") for p in folder.iterdir()):
-        raise RunError(f"{folder} is not empty; give another --run-dir, or go on with --resume {folder}")
+        resumable = (folder / "run.json").exists()
+        advice = f", or go on with --resume {folder}" if resumable else ""
+        raise RunError(f"{folder} is not empty; give another --run-dir{advice}")
 
 
 @contextmanager

@@ -82,13 +82,15 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(workplace):
         (["export", "--run", "nowhere", "-o", "out"], "no run"),
         (["track", "sync", "images"], "journal"),
         (["models", "summary", "resnet"], "original_cnn"),
+        (["split", "images", "-o", "images"], "one of the inputs"),
+        (["track", "promote", "1"], "no database"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line(workplace, arguments, message):
-    from melanoma.errors import UserError
+    from melanoma.errors import TrackingError, UserError
 
     result = CliRunner().invoke(app, arguments)
-    assert isinstance(result.exception, UserError), result.output
+    assert isinstance(result.exception, UserError | TrackingError), result.output
     assert message in str(result.exception)
     assert "\n" not in str(result.exception)
     assert [path.name for path in workplace.iterdir()] == ["images"]

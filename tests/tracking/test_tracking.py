@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import melanoma
-from melanoma.errors import BundleError, RunError, TrackingError
+from melanoma.errors import BundleError, ConfigError, RunError, TrackingError
 from melanoma.inference.prediction import Prediction
 from melanoma.tracking import (
     Tracker,
@@ -587,3 +587,10 @@ def test_system_metrics_are_named_as_mlflow_shows_them(tmp_path):
     assert all(0 <= value <= 100 for name, value in values.items() if name.endswith("percentage"))
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     assert values["system/process_memory_megabytes"] == pytest.approx(resident, rel=0.2)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "file:///tmp/mlruns", "./mlruns"])
+def test_an_address_that_mlflow_cannot_use_is_refused_at_once(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI"):
+        Tracker(tmp_path, run_name="x", say=print)

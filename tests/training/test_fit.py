@@ -144,6 +144,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do(tmp_path):
         fit(create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["state.json", "model.keras"])
+def test_a_damaged_checkpoint_is_named(tmp_path, name):
+    with pytest.raises(StoppedError):
+        run(tmp_path, recipe(), StopAfter(1))
+    damaged = tmp_path / "epoch-0001" / name
+    damaged.write_bytes(damaged.read_bytes()[:20])
+    with pytest.raises(RunError, match="epoch-0001 is damaged"):
+        load_checkpoint(tmp_path)
+
+
 def test_an_unfinished_checkpoint_is_not_taken(tmp_path):
     with pytest.raises(StoppedError):
         run(tmp_path, recipe(), StopAfter(1))

@@ -9,6 +9,7 @@ import typer
 from melanoma.cli import options, rows
 from melanoma.cli import train as training
 from melanoma.cli.progress import say, show_progress
+from melanoma.errors import ConfigError
 from melanoma.inference.predictor import load_predictor
 from melanoma.inference.sources import ImageFile
 
@@ -22,8 +23,8 @@ def demo(
         "runs"
     ),
     seed: options.Seed = 1,
-    images: Annotated[int, typer.Option(help="How many images to use.")] = 0,
-    epochs: Annotated[int, typer.Option(help="How many epochs to train.")] = EPOCHS,
+    images: Annotated[int, typer.Option(min=0, help="How many images to use; 0 is the usual number.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="How many epochs to train.")] = EPOCHS,
 ) -> None:
     """Train, track, evaluate and use a network: on real images where MELANOMA_DATA names some, else drawn ones."""
     real = _find_real_images()
@@ -50,6 +51,8 @@ def _find_real_images() -> Path | None:
     root = os.environ.get("MELANOMA_DATA")
     if not root:
         return None
+    if not Path(root).is_dir():
+        raise ConfigError(f"MELANOMA_DATA names no folder: {root}; unset it to train on drawn images")
     collection = Path(root) / "melanoma10k"
     return collection if collection.is_dir() else Path(root)
 

@@ -6,10 +6,11 @@ import warnings
 from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from melanoma.cli import demo, evaluate, export, models, predict, split, streams, track, train
 from melanoma.cli.progress import say
-from melanoma.errors import MelanomaError, MissingExtraError, UserError
+from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, UserError
 from melanoma.version import __version__
 
 EXTRAS = {
@@ -81,9 +82,19 @@ def run() -> NoReturn:
 
 
 def _run_app() -> None:
-    """Typer ends with SystemExit; what still waits for standard output is written before that counts."""
+    """Run Typer's command; what still waits for standard output is written before its end counts."""
     try:
-        app(prog_name="melanoma")
+        code = app(prog_name="melanoma", standalone_mode=False)
+        if code:
+            sys.exit(code)
+    except typer.Abort as error:  # Typer's word for Ctrl-C
+        raise KeyboardInterrupt from error
+    except TyperException as error:
+        message = error.format_message()
+        if "\n" in message:  # the help text, when a command is missing
+            typer.echo(message)
+            sys.exit(2)
+        raise ConfigError(f"{message.rstrip('.')}; see --help") from error
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer makes it a failure
             sys.exit(0)

@@ -32,7 +32,7 @@ def write(predictions: Rows, form: str, output: Path | None) -> None:
     Raises OutputError; a reader of standard output who leaves early (`| head`) ends the command quietly.
     """
     writer: Callable[[Rows, IO[str]], None] = WRITERS[form]
-    if output is not None:
+    if output is not None and str(output) != "-":
         with _replacing(output) as file:
             writer(predictions, file)
         return

@@ -7,6 +7,7 @@ import typer
 
 from melanoma.cli import options
 from melanoma.cli.progress import say, show_progress
+from melanoma.errors import ConfigError
 
 
 def split(
@@ -23,6 +24,8 @@ def split(
     from melanoma.data import manifest as manifests
     from melanoma.data import splits as splitting
 
+    if output.resolve() in {Path(source.partition("=")[2] or source).resolve() for source in data}:
+        raise ConfigError(f"{output} is one of the inputs; give another --output")
     with show_progress("reading the images") as update:
         manifest = manifests.load(data, labels=options.parse_labels(label), progress=update)
     say(manifests.describe(manifest))

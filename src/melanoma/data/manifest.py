@@ -51,7 +51,7 @@ class Source:
     @property
     def root(self) -> Path:
         """The folder that relative paths start from."""
-        return self.path if self.path.is_dir() else self.path.parent
+        return self.path.parent if self.path.is_file() else self.path
 
 
 @dataclass(frozen=True, slots=True, eq=False)

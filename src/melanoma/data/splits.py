@@ -61,6 +61,8 @@ def assign(
     asked = [name for name, share in shares.items() if share > 0]
     dealt = _fill_empty(dealt, asked, set(zip(split, table["y_true"], strict=True)))
     split = split.where(split != "", group.map(dealt.set_index("group_id")["split"]))
+    if not (split == "train").any():
+        raise SplitError("no image is left for training: every group touches the given test or val images")
     rows = table[["source", "image_id", "path"]].assign(group_id=group, split=split.astype(str))
     return Splits(rows[list(COLUMNS)], _digest(rows))
 

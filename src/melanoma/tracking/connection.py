@@ -14,17 +14,19 @@ from types import ModuleType
 from typing import Any, cast
 from urllib.parse import unquote
 
-from melanoma.errors import MelanomaError, MissingExtraError, TrackingError
+from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, TrackingError
 
 NOISY_LOGGERS = ("mlflow", "alembic", "urllib3")
 SQLITE = "sqlite:///"
+ADDRESS = r"(https?|sqlite|postgresql|mysql|mssql|oracle|databricks)(\+\w+)?(:|$)"
 
 
 @contextlib.contextmanager
-def open_client(uri: str, timeout: int) -> Iterator[Any]:
+def open_client(uri: str, timeout: int, *, create: bool = True) -> Iterator[Any]:
     """An `mlflow.MlflowClient` for a `with` block, in which MLflow is quiet and gives up soon.
 
-    What the user has set in the environment counts. Whatever MLflow raises leaves as TrackingError.
+    What the user has set in the environment counts. Without `create` a missing SQLite file is an error.
+    Whatever MLflow raises leaves as TrackingError.
     """
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -40,7 +42,7 @@ def open_client(uri: str, timeout: int) -> Iterator[Any]:
         try:
             # The registry reads `models:/` sources at the global address, whatever its client was given.
             mlflow.set_tracking_uri(uri)
-            _create_database(uri)
+            _create_database(uri, create)
             yield mlflow.MlflowClient(tracking_uri=uri)
         except MelanomaError:
             raise
@@ -58,7 +60,14 @@ def default_tracking_uri(root: Path) -> str:
 
 
 def absolute_uri(uri: str) -> str:
-    """The same SQLite file whatever the current folder is; other addresses unchanged."""
+    """The same SQLite file whatever the current folder is; other addresses unchanged.
+
+    Raises ConfigError for what cannot be an address of MLflow's, before anything is done.
+    """
+    if not re.match(ADDRESS, uri):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI={uri!r} cannot be used; give sqlite:///mlflow.db or http://HOST:PORT"
+        )
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + Path(uri.removeprefix(SQLITE)).absolute().as_posix()
@@ -98,7 +107,7 @@ def import_mlflow() -> ModuleType:
     return cast(ModuleType, mlflow)
 
 
-def _create_database(uri: str) -> None:
+def _create_database(uri: str, create: bool) -> None:
     """Make a missing SQLite file elsewhere and move it into place, whole.
 
     MLflow takes seconds to bring a new file up to its schema. A kill in between, or a second run that
@@ -107,6 +116,8 @@ def _create_database(uri: str) -> None:
     path = _database_path(uri)
     if path is None or path.exists():
         return
+    if not create:
+        raise TrackingError(f"there is no database {path}; go to its folder or set MLFLOW_TRACKING_URI")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         made = Path(temporary, "new.db")

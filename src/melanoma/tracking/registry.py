@@ -30,7 +30,7 @@ def promote(
 
     Raises RunError when there is no such version, TrackingError when MLflow cannot be reached.
     """
-    with open_client(tracking_uri or default_tracking_uri(Path.cwd()), TIMEOUT) as client:
+    with open_client(tracking_uri or default_tracking_uri(Path.cwd()), TIMEOUT, create=False) as client:
         try:
             client.get_model_version(name, version)
             client.set_registered_model_alias(name, alias, version)
@@ -51,7 +51,7 @@ def fetch_bundle(uri: str, folder: Path, *, tracking_uri: str | None = None) -> 
         raise BundleError(f"{uri!r} names no model; write models:/name@alias or models:/name/3")
     name, alias, number = parts.groups()
     tracking_uri = tracking_uri or default_tracking_uri(Path.cwd())
-    with open_client(tracking_uri, TIMEOUT) as client:
+    with open_client(tracking_uri, TIMEOUT, create=False) as client:
         try:
             version = (
                 client.get_model_version_by_alias(name, alias)

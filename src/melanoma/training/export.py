@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.config import Recipe
+from melanoma.errors import OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import fit_calibration
 from melanoma.inference.decision import fit_operating_point
@@ -41,7 +42,6 @@ def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none")
         converter.target_spec.supported_types = [tf.float16]
     with _quiet():
         content = converter.convert()
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
@@ -52,8 +52,7 @@ def export_bundle(
 
     `images`: the calibration split. Raises CalibrationError when it lacks a class.
     """
-    network = folder.with_name(f".{folder.name}.tflite")
-    try:
+    with _scratch(folder) as network:
         export_litert(model, network, recipe.export.quantize)
         logit, y_true = _score(network, images), images.y_true.astype(np.int64)
         calibration = fit_calibration(logit, y_true)
@@ -68,8 +67,21 @@ def export_bundle(
             operating_point=operating_point,
             facts=facts,
         )
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A file beside `folder` that is gone afterwards. Raises OutputError when it cannot be written."""
+    path = folder.with_name(f".{folder.name}.tflite")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror}; choose another place") from error
+    try:
+        yield path
     finally:
-        network.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _score(network: Path, images: ImageSet) -> NDArray[np.float64]:

@@ -159,14 +159,20 @@ def save_checkpoint(folder: Path, model: "keras.Model", state: State) -> None:
 
 
 def load_checkpoint(folder: Path) -> tuple["keras.Model", State] | None:
-    """The last whole checkpoint in `folder`, or None when there is none."""
+    """The last whole checkpoint in `folder`, or None when there is none. Raises RunError on a damaged one."""
     import keras
 
     checkpoints = _checkpoints(folder)
     if not checkpoints:
         return None
-    values: dict[str, Any] = json.loads((checkpoints[-1] / "state.json").read_text())
-    return keras.models.load_model(checkpoints[-1] / "model.keras"), State(**values)
+    last = checkpoints[-1]
+    try:
+        values: dict[str, Any] = json.loads((last / "state.json").read_text())
+        return keras.models.load_model(last / "model.keras"), State(**values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"the checkpoint {last} is damaged; delete it to go on from what was before"
+        ) from error
 
 
 def _create_optimizer(recipe: Recipe, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
