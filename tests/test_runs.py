@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from melanoma.cli.main import app
 from melanoma.config import parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
-from melanoma.errors import ManifestError, OutputError, RunError, SplitError
+from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
 from melanoma.inference.predictor import load_predictor
 from melanoma.listener import Listener
 from melanoma.run_images import Request
@@ -111,7 +112,7 @@ def test_calibration_and_operating_point_come_from_the_calibration_images(finish
     assert predictor.bundle.calibration.prevalence == 0.5
 
 
-def test_mlflow_has_parameters_epochs_figures_plots_data_and_the_model(finished, workplace):
+def test_mlflow_has_parameters_epochs_figures_plots_data_and_the_model(finished, workplace, monkeypatch):
     import mlflow
     from mlflow.tracking import MlflowClient
 
@@ -136,6 +137,7 @@ def test_mlflow_has_parameters_epochs_figures_plots_data_and_the_model(finished,
     assert sorted(contexts) == ["calibration", "test", "train", "val"]
     version = client.search_model_versions("name='melanoma'")[0]
     assert version.aliases == []
+    monkeypatch.setattr(sys, "path", list(sys.path))  # MLflow puts the model's own copy of the code first
     mlflow.set_tracking_uri(f"sqlite:///{workplace}/mlflow.db")
     model = mlflow.pyfunc.load_model(f"models:/melanoma/{version.version}")
     assert model.metadata.signature is not None
@@ -309,6 +311,13 @@ def test_an_error_of_ours_is_not_called_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(runs.report, "save", fail)
     with pytest.raises(FileNotFoundError):
         runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
+
+
+def test_a_tracking_address_that_cannot_be_is_refused_before_anything(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI"):
+        runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_few_images_are_one_clear_line(tmp_path):

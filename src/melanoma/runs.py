@@ -25,7 +25,7 @@ from melanoma.inference.predictor import Predictor
 from melanoma.listener import Listener
 from melanoma.run_diary import TrackedProgress, note_end, note_epochs, note_start
 from melanoma.run_images import Pixels, Request, RunImages
-from melanoma.tracking import Tracker
+from melanoma.tracking import Tracker, default_tracking_uri
 from melanoma.training import fit as fitting
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.models import create_model
@@ -61,6 +61,7 @@ def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | N
     leaves nothing behind. Raises RunError when the folder holds something already.
     """
     listener = listener or Listener()
+    default_tracking_uri(Path.cwd())  # refuses what cannot be an address
     _check_free(folder)
     images = run_images.find(request, recipe, listener)
     request = replace(
