@@ -188,6 +188,15 @@ def test_what_is_no_run_cannot_be_resumed(workplace):
     assert not (workplace / "nowhere").exists()
 
 
+@pytest.mark.parametrize("name", ["manifest.digest", "recipe.yaml", "run.json", "splits.csv"])
+def test_a_run_folder_that_lost_a_file_names_it(finished, workplace, name):
+    copy = workplace / "runs" / f"without {name}"
+    shutil.copytree(finished.folder, copy)
+    (copy / name).unlink()
+    with pytest.raises((RunError, SplitError), match=name):
+        runs.resume(copy)
+
+
 def test_changed_images_are_noticed_at_resume(finished, workplace):
     copy = workplace / "runs" / "changed"
     shutil.copytree(finished.folder, copy)

@@ -54,7 +54,7 @@ def note_start(tracker: Tracker, folder: Path, recipe: Recipe, request: Request,
     if request.notice:
         tracker.tags({"melanoma.notice": request.notice, "mlflow.note.content": request.notice})
     names = ", ".join(source.name for source in manifest.sources)
-    for split in images.counts.keys() - {"excluded"}:
+    for split in sorted(images.counts.keys() - {"excluded"}):
         part = manifest.subset(images.rows_of(split))
         counts = {"n_images": len(part.table), "n_melanoma": int(part.table["y_true"].sum())}
         tracker.dataset(names, part.digest, split, names, **counts)

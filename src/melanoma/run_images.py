@@ -85,7 +85,11 @@ def save(images: RunImages, folder: Path) -> None:
 def load(folder: Path, request: Request) -> RunImages:
     """The images of a run that has begun. Raises RunError when they have changed since."""
     manifest = limit(_load_manifest(request), request)
-    if manifest.digest != (folder / "manifest.digest").read_text().strip():
+    try:
+        known = (folder / "manifest.digest").read_text().strip()
+    except OSError as error:
+        raise RunError(f"{folder} has lost its manifest.digest; start a new run") from error
+    if manifest.digest != known:
         raise RunError(f"the images of {folder} have changed since it began; start a new run")
     return RunImages(manifest, splitting.load(folder / "splits.csv", manifest))
 
