@@ -5,9 +5,11 @@ MelanomaError
 │   ├── ConfigError          a recipe or an option that makes no sense
 │   ├── ImageError           bytes that are no image this package judges
 │   ├── ManifestError        a data folder or CSV that cannot be read as labelled images
+│   │   └── UnlabelledError  images, but nothing that says what they show
 │   ├── SplitError           a split that cannot be made or does not fit its manifest
 │   ├── BundleError          a bundle that is damaged, foreign or too new
 │   ├── CalibrationError     too little or one-sided data to calibrate on
+│   ├── DownloadError        something that cannot be fetched
 │   ├── MissingExtraError    an optional part of the package is not installed
 │   ├── RunError             a run folder that is in use, or cannot be resumed
 │   └── OutputError          a result cannot be written
@@ -35,6 +37,10 @@ class ManifestError(UserError):
     """A data folder or CSV that cannot be read as labelled images."""
 
 
+class UnlabelledError(ManifestError):
+    """Images, but nothing that says what they show."""
+
+
 class SplitError(UserError):
     """A split that cannot be made or does not fit its manifest."""
 
@@ -45,6 +51,10 @@ class BundleError(UserError):
 
 class CalibrationError(UserError):
     """Too little or one-sided data to calibrate on."""
+
+
+class DownloadError(UserError):
+    """Something that cannot be fetched."""
 
 
 class MissingExtraError(UserError):

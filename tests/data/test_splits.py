@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,30 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from manifests import make_manifest, many
 from melanoma.data import manifest, splits
 from melanoma.errors import SplitError
 
 USED = ["train", "val", "calibration", "test"]
-
-
-def make_manifest(rows, root="/data"):
-    """A manifest of rows (dicts) without any file: what is not given is unique or empty."""
-    records = []
-    for number, values in enumerate(rows):
-        record = dict.fromkeys(manifest.COLUMNS, "") | {"source": "a", "age_approx": float("nan")} | values
-        record["image_id"] = f"{number:04}"
-        record["path"] = f"{root}/{record['source']}/{number:04}.jpg"
-        record["content_digest"] = record["content_digest"] or str(number)
-        records.append(record)
-    table = pd.DataFrame(records).sort_values(["source", "image_id"], kind="stable").reset_index(drop=True)
-    sources = tuple(
-        manifest.Source(name, Path(root, name), "test", 0) for name in sorted(table["source"].unique())
-    )
-    return manifest.Manifest(table, "digest", {}, (), sources)
-
-
-def many(n_other=40, n_melanoma=20, **values):
-    return [{"y_true": int(number < n_melanoma), **values} for number in range(n_other + n_melanoma)]
 
 
 def counts(found, rows=None):
@@ -282,6 +262,32 @@ def test_saved_splits_that_do_not_fit(tmp_path, change, says):
 def test_splits_without_group_column_are_read(tmp_path):
     data, path = saved(tmp_path, many(), lambda table: table.drop(columns=["group_id", "path"]))
     assert splits.load(path, data).digest == splits.assign(data, seed=0).digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({60: "train", 61: "val"}, "puts one patient, lesion or picture into two splits: '0060' in train"),
+        ({62: "val"}, "uses the given test image '0062' for val"),
+    ],
+)
+def test_a_faulty_dealing_never_becomes_splits(changes, says):
+    """The check after assigning, whatever the dealing did."""
+    data = make_manifest([*many(), *many(1, 1, patient_id="P"), *many(1, 0, given_split="test")])
+    good = splits.assign(data, seed=0).table
+    split = good["split"].copy()
+    split.update(pd.Series(changes))
+    with pytest.raises(AssertionError, match=says):
+        splits.build(data, good["group_id"], split)
+
+
+def test_assign_checks_what_was_dealt(monkeypatch):
+    data = make_manifest([*many(), *many(1, 1, patient_id="P")])
+    monkeypatch.setattr(
+        splits.dealing, "deal", lambda table, *_: pd.Series(["train", "val"] * 31, index=table.index)
+    )
+    with pytest.raises(AssertionError, match="two splits"):
+        splits.assign(data, seed=0)
 
 
 @pytest.mark.data

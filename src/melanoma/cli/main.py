@@ -8,14 +8,26 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from melanoma.cli import demo, evaluate, export, models, predict, split, streams, track, train
+from melanoma.cli import audit, data, demo, evaluate, export, models, predict, split, streams, track, train
 from melanoma.cli.progress import say
 from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, UserError
 from melanoma.version import __version__
 
 EXTRAS = {
-    "bench": ("pandas", "sklearn", "skimage", "scipy", "matplotlib", "jinja2", "pydantic", "yaml"),
-    "train": ("tensorflow", "keras", "mlflow", "cv2", "filelock", "psutil"),
+    "bench": (
+        "pandas",
+        "sklearn",
+        "skimage",
+        "scipy",
+        "matplotlib",
+        "jinja2",
+        "pydantic",
+        "yaml",
+        "cv2",
+        "faiss",
+    ),
+    "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
+    "data": ("httpx", "kagglehub"),
 }
 
 app = typer.Typer(
@@ -28,10 +40,12 @@ app = typer.Typer(
 )
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(audit.audit)
 app.command()(split.split)
 app.command()(train.train)
 app.command()(export.export)
 app.command()(demo.demo)
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(track.app, name="track")
 

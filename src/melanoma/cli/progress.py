@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -46,6 +46,21 @@ class _Bar(Meter):
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         self._progress.update(self._task, completed=done, total=total, note=note)
+
+
+@contextmanager
+def show_stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress of several stages, one after the other: call it with (stage, done, total)."""
+    with ExitStack() as stack:
+        shown: list[tuple[str, Meter]] = []
+
+        def update(stage: str, done: int, total: int) -> None:
+            if not shown or shown[-1][0] != stage:
+                stack.pop_all().close()
+                shown.append((stage, stack.enter_context(show_progress(stage))))
+            shown[-1][1](done, total)
+
+        yield update
 
 
 @contextmanager

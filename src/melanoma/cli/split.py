@@ -1,37 +1,98 @@
 """`melanoma split`: train, validation, calibration and test images."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melanoma.cli import options
 from melanoma.cli.progress import say, show_progress
-from melanoma.errors import ConfigError
+from melanoma.errors import ConfigError, ManifestError
+
+if TYPE_CHECKING:
+    from melanoma.data.folds import Fold
+    from melanoma.data.manifest import Manifest
+    from melanoma.data.splits import Splits
 
 
 def split(
     data: options.Data,
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")] = Path("splits.csv"),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="CSV to write; with several folds, the stem of their names."),
+    ] = Path("splits.csv"),
     groups: options.Groups = None,
     label: options.Labels = None,
     seed: options.Seed = 1,
     val: Annotated[float, typer.Option(help="Share for validation.")] = 0.1,
     calibration: Annotated[float, typer.Option(help="Share for calibration.")] = 0.1,
     test: Annotated[float, typer.Option(help="Share for test where none is given.")] = 0.15,
+    leave_source_out: Annotated[
+        bool,
+        typer.Option("--leave-source-out", help="One CSV a source, in which that source is the test."),
+    ] = False,
 ) -> None:
-    """Divide labelled images, keeping patients, lesions and equal files together."""
+    """Divide labelled images, keeping patients, lesions, equal files and given groups together."""
+    from melanoma.data import folds as folding
     from melanoma.data import manifest as manifests
     from melanoma.data import splits as splitting
 
-    if output.resolve() in {Path(source.partition("=")[2] or source).resolve() for source in data}:
-        raise ConfigError(f"{output} is one of the inputs; give another --output")
+    refuse_inputs([output], data, groups)
+    table = splitting.load_groups(groups) if groups else None
     with show_progress("reading the images") as update:
         manifest = manifests.load(data, labels=options.parse_labels(label), progress=update)
     say(manifests.describe(manifest))
-    table = splitting.load_groups(groups) if groups else None
-    splits = splitting.assign(manifest, val=val, calibration=calibration, test=test, seed=seed, groups=table)
-    splitting.save(splits, output)
+    if leave_source_out:
+        if groups is None:
+            say("no --groups: of the images that sources share, only equal files are known")
+        folds = folding.leave_source_out(manifest, val=val, calibration=calibration, seed=seed, groups=table)
+        paths = folding.name_files(folds, output)
+        refuse_inputs(paths, data, groups)
+        folding.save(folds, paths)
+        report_folds(folds, manifest, paths)
+    else:
+        shares = {"val": val, "calibration": calibration, "test": test}
+        splits = splitting.assign(manifest, **shares, seed=seed, groups=table)
+        splitting.save(splits, output)
+        report_splits(splits, output)
+
+
+def refuse_inputs(outputs: Iterable[Path], data: Sequence[str], groups: Path | None) -> None:
+    """Raise ConfigError when an output is a folder, an input, or a file of an input folder but older splits."""
+    named = {
+        Path(text).expanduser().resolve() for source in data for text in (source, source.partition("=")[2])
+    }
+    for output in outputs:
+        place = output.resolve()
+        within = any(folder in place.parents for folder in named) and place.is_file()
+        if place in named or (groups and place == groups.resolve()) or (within and not holds_splits(place)):
+            raise ConfigError(f"{output} is one of the inputs; give another --output")
+        if place.is_dir():
+            raise ConfigError(f"{output} is a folder; give --output the name of a CSV")
+
+
+def holds_splits(path: Path) -> bool:
+    """Whether a file is a CSV that this command wrote."""
+    from melanoma.data.splits import COLUMNS
+    from melanoma.data.tables import read_table
+
+    try:
+        return set(COLUMNS) <= set(read_table(path, rows=0).columns)
+    except ManifestError:
+        return False
+
+
+def report_splits(splits: "Splits", path: Path) -> None:
+    """Images a split, and where the splits lie."""
     for name, count in splits.table["split"].value_counts().items():
         typer.echo(f"{name}: {count:,}")
-    typer.echo(f"splits: {output}, digest {splits.digest}")
+    typer.echo(f"splits: {path}, digest {splits.digest}")
+
+
+def report_folds(folds: Sequence["Fold"], manifest: "Manifest", paths: Sequence[Path]) -> None:
+    """A line a fold: images a split, which side gave up what, and where the splits lie."""
+    from melanoma.data.folds import describe
+
+    for fold, path in zip(folds, paths, strict=True):
+        typer.echo(f"{describe(fold, manifest)}; {path}, digest {fold.splits.digest}")

@@ -19,7 +19,7 @@ from melanoma.data.metadata import (
     join_metadata,
     read_labels,
 )
-from melanoma.errors import ManifestError
+from melanoma.errors import ManifestError, UnlabelledError
 from melanoma.inference.images import may_block
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
@@ -46,12 +46,12 @@ def list_source(path: Path, known: Mapping[str, int]) -> Listing:
 
     `known` are normalised labels, by which class folders are told from others. Raises ManifestError.
     """
-    if not _is_text(path):
+    if not is_text(path):
         raise ManifestError(f"the name of {os.fsencode(path)!r} is not UTF-8; rename it")
     if path.is_dir():
         files = list_files(path)
-        listing = _list_folder(path, [file for file in files if _is_text(file)], known)
-        odd = [os.fsencode(file).decode(errors="backslashreplace") for file in files if not _is_text(file)]
+        listing = _list_folder(path, [file for file in files if is_text(file)], known)
+        odd = [os.fsencode(file).decode(errors="backslashreplace") for file in files if not is_text(file)]
         return replace(
             listing, skipped=[*listing.skipped, *((name, "file name is not UTF-8") for name in odd)]
         )
@@ -60,8 +60,17 @@ def list_source(path: Path, known: Mapping[str, int]) -> Listing:
     form = find_format(path)
     if form is None:
         raise complain(path)
-    files = [] if form is OWN_CSV else list(filter(_is_text, list_files(path.parent)))
+    files = [] if form is OWN_CSV else list(filter(is_text, list_files(path.parent)))
     return _list_labelled(path.parent, form, [path], files)
+
+
+def list_unlabelled(folder: Path) -> Listing:
+    """Every image below a folder, `label` ''. Raises ManifestError."""
+    files = [file for file in list_files(folder) if is_text(file)]
+    images = _images(files)
+    table = pd.DataFrame({"image_id": _relative_ids(folder, images), "path": [str(path) for path in images]})
+    table = table.assign(where="folder").reindex(columns=COLUMNS, fill_value="")
+    return Listing("images without labels", table, [], len(files) - len(images))
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -94,7 +103,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_text(path: Path) -> bool:
+def is_text(path: Path | str) -> bool:
     """Whether a path can stand in a table: Linux allows any bytes in a name."""
     return str(path).isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
@@ -138,11 +147,11 @@ def _explain(folder: Path, files: Sequence[Path]) -> ManifestError:
     folders = sorted({part for path in images for part in path.relative_to(folder).parts[:-1]})
     unknown = [name for name in folders if normalise(name) not in SPLIT_NAMES]
     if unknown:
-        return ManifestError(
+        return UnlabelledError(
             f"{folder} has no folder named after a known label; found {', '.join(map(repr, unknown[:5]))};"
             f" map them with --label NAME=0|1 (1 is melanoma)"
         )
-    return ManifestError(
+    return UnlabelledError(
         f"{folder} holds images without labels; sort them into benign/ and malignant/, or list them in a CSV"
     )
 
@@ -250,9 +259,7 @@ def _locate(cells: "pd.Series[str]", root: Path) -> dict[str, str]:
     paths = {cell: _existing(cell, root) for cell in set(cells)}
     bare = [cell for cell, path in paths.items() if not path and cell.strip() and not Path(cell).suffix]
     if bare:
-        paths.update(
-            zip(bare, _match(pd.Series(bare), list(filter(_is_text, list_files(root)))), strict=True)
-        )
+        paths.update(zip(bare, _match(pd.Series(bare), list(filter(is_text, list_files(root)))), strict=True))
     return paths
 
 

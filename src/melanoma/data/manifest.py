@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma.data.labels import known_labels, names_melanoma, normalise
-from melanoma.data.layouts import Listing, list_source
+from melanoma.data.layouts import Listing, is_text, list_source, list_unlabelled
 from melanoma.data.tables import write_table
-from melanoma.errors import ManifestError
+from melanoma.errors import ManifestError, UnlabelledError
 
 COLUMNS = (
     "source",
@@ -32,6 +32,7 @@ COLUMNS = (
     "sex",
     "anatom_site_general",
 )
+UNLABELLED = -1
 _IDENTITY = ["source", "image_id", "content_digest", "y_true", "given_split", "patient_id", "lesion_id"]
 _HASHING_THREADS = 4
 
@@ -59,10 +60,11 @@ class Manifest:
     """Labelled images of one or more sources.
 
     `table` has COLUMNS, sorted by source and image_id: `path` absolute, `y_true` int64 (1 melanoma, 0
-    anything else), `given_split` one of '', train, val, test, `content_digest` sha256 of the file's bytes,
-    `age_approx` float years (NaN unknown), other texts '' when unknown. `digest`: sha256 over content, labels
-    and what splitting uses, whatever folder the images lie in. `label_map`: label text to `y_true`.
-    `skipped`: pairs of path and reason.
+    anything else, and UNLABELLED in what `load_leniently` read), `given_split` one of '', train, val, test,
+    `content_digest` sha256 of the file's bytes, `age_approx` float years (NaN unknown), other texts '' when
+    unknown. `digest`: sha256 over content, labels and what splitting uses, whatever folder the images lie in.
+    `label_map`: label text to `y_true`. `skipped`: pairs of path and reason. `contradictions`: source, path and
+    what is contradictory, of images of which `load_leniently` kept the first row.
     """
 
     table: pd.DataFrame
@@ -70,6 +72,7 @@ class Manifest:
     label_map: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
     sources: tuple[Source, ...]
+    contradictions: tuple[tuple[str, str, str], ...] = ()
 
     def subset(self, rows: NDArray[np.bool_] | Sequence[int]) -> "Manifest":
         """The manifest of some rows only, by mask (n,) or by row numbers, with its own digest."""
@@ -96,14 +99,41 @@ def load(
     manifest of one class. `progress` is called with the number of files hashed and of all.
     Raises ManifestError.
     """
+    return _load(sources, labels or {}, progress, require_both=require_both, lenient=False)
+
+
+def load_leniently(
+    sources: Sequence[str],
+    *,
+    labels: Mapping[str, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """As `load`, for looking at data and not for training: folders without labels and contradictions pass.
+
+    Raises ManifestError.
+    """
+    return _load(sources, labels or {}, progress, require_both=False, lenient=True)
+
+
+def _load(
+    sources: Sequence[str],
+    labels: Mapping[str, int],
+    progress: Callable[[int, int], None] | None,
+    *,
+    require_both: bool,
+    lenient: bool,
+) -> Manifest:
     known = known_labels(labels)
-    listings = {name: (root, _list(root, known)) for name, root in _name_sources(sources).items()}
+    listings = {name: (root, _list(root, known, lenient)) for name, root in _name_sources(sources).items()}
     parts = [_label(listing, known).assign(source=name) for name, (_, listing) in listings.items()]
     table = pd.concat(parts, ignore_index=True)
-    _check_overrides(labels or {}, table["label"])
+    _check_overrides(labels, table["label"])
     skipped = [pair for _, listing in listings.values() for pair in listing.skipped]
     table, unreadable = _add_digests(table, progress)
-    table = _drop_repeats(table)
+    contradictions = _find_contradictions(table)
+    if contradictions and not lenient:
+        raise ManifestError(contradictions[0][2])
+    table = table.drop_duplicates(["source", "image_id"])
     skipped += unreadable
     _check_classes(table, listings, skipped, require_both)
     table = _finish(table)
@@ -115,6 +145,7 @@ def load(
         sources=tuple(
             Source(name, path, found.layout, found.ignored) for name, (path, found) in listings.items()
         ),
+        contradictions=tuple(contradictions),
     )
 
 
@@ -123,12 +154,12 @@ def describe(manifest: Manifest) -> str:
     lines = []
     for source in manifest.sources:
         rows = manifest.table[manifest.table["source"] == source.name]
-        melanoma = int(rows["y_true"].sum())
+        melanoma, other = (int((rows["y_true"] == y_true).sum()) for y_true in (1, 0))
         given = rows.loc[rows["given_split"] != "", "given_split"].value_counts().sort_index()
         splits = "".join(f", given {split} {count:,}" for split, count in given.items())
         lines.append(
             f"{source.name}: {len(rows):,} images ({source.layout}), {melanoma:,} melanoma,"
-            f" {len(rows) - melanoma:,} other{splits}; {source.ignored:,} other files left aside"
+            f" {other:,} other{splits}; {source.ignored:,} other files left aside"
         )
     for y_true, meaning in ((1, "melanoma"), (0, "other")):
         named = [label for label, value in manifest.label_map.items() if value == y_true]
@@ -164,11 +195,19 @@ def _name_source(source: str) -> tuple[str, Path]:
     if not whole and not name:
         raise ManifestError(f"{source!r} has no name before the =; use NAME=PATH")
     default = path.name if path.is_dir() else path.stem
-    return (default or "data") if whole else name, path
+    chosen = (default or "data") if whole else name
+    if not is_text(chosen):
+        raise ManifestError(f"the name {os.fsencode(chosen)!r} is not UTF-8; name the source: NAME=PATH")
+    return chosen, path
 
 
-def _list(root: Path, known: Mapping[str, int]) -> Listing:
-    listing = list_source(root, known)
+def _list(root: Path, known: Mapping[str, int], lenient: bool) -> Listing:
+    try:
+        listing = list_source(root, known)
+    except UnlabelledError:
+        if not lenient:
+            raise
+        listing = list_unlabelled(root)
     listing.table["where"] = f"{root}: " + listing.table["where"]
     return listing
 
@@ -177,7 +216,9 @@ def _label(listing: Listing, known: Mapping[str, int]) -> pd.DataFrame:
     """Add `y_true`. Raises ManifestError for a label that is not known."""
     meaning = {label: known.get(normalise(label)) for label in listing.table["label"].unique()}
     for label, y_true in meaning.items():
-        if y_true is None and listing.free_text:
+        if not label:  # only lists of images without labels have it
+            meaning[label] = UNLABELLED
+        elif y_true is None and listing.free_text:
             meaning[label] = int(names_melanoma(label))
         elif y_true is None:
             where = listing.table.loc[listing.table["label"] == label, "where"].iloc[0]
@@ -223,22 +264,21 @@ def _hash_file(path: str) -> tuple[str, str]:
         return "", f"cannot be read: {problem.strerror}"
 
 
-def _drop_repeats(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep one of equal rows. Raises ManifestError when one id has two labels, files or given splits."""
+def _find_contradictions(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Source, path and a line for every image id that has two labels, files or given splits."""
     key = ["source", "image_id"]
     repeated = table[table.duplicated(key, keep=False)]
+    found = []
     for column, what in (("label", "labels"), ("content_digest", "files"), ("given_split", "splits")):
         counts = repeated.groupby(key)[column].nunique()
-        if (counts > 1).any():
-            source, image_id = counts.index[int((counts > 1).to_numpy().argmax())]
+        for source, image_id in counts.index[counts > 1]:
             rows = repeated[(repeated["source"] == source) & (repeated["image_id"] == image_id)]
-            found = " and ".join(
+            values = " and ".join(
                 repr(value) for value in rows["path" if what == "files" else column].unique()[:2]
             )
-            raise ManifestError(
-                f"{rows['where'].iloc[0]}: image {image_id!r} has two {what}: {found}; keep one"
-            )
-    return table.drop_duplicates(key)
+            line = f"{rows['where'].iloc[0]}: image {image_id!r} has two {what}: {values}; keep one"
+            found.append((source, rows["path"].iloc[0], line))
+    return found
 
 
 def _check_classes(

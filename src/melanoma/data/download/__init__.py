@@ -1,0 +1,1 @@
+"""Public image collections, fetched with their labels, licences and attribution; no pandas."""
