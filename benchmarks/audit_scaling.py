@@ -2,8 +2,8 @@
 
     python benchmarks/audit_scaling.py [images ...]
 
-The images are drawn: each is a mixture of two of 400 renderings, cut out at random, so that no two are the same
-photograph though all look alike. Decoding is not part of it. Each size runs in its own process.
+The images are drawn: each is a mixture of three of 1,000 renderings, each cut out at random in size and place, so that
+hardly two are the same picture though all look alike. Decoding is not part of it. Each size runs in its own process.
 """
 
 import json
@@ -20,7 +20,7 @@ from melanoma.audit.duplicates import find_pairs
 from melanoma.data.synthetic import render
 
 SIZES = (5_000, 10_000, 20_000, 50_000, 100_000)
-BASES = 400
+BASES = 1_000
 
 
 def draw_bases() -> NDArray[np.uint8]:
@@ -34,13 +34,15 @@ def mix(bases: NDArray[np.uint8], count: int) -> tuple[NDArray[np.uint8], NDArra
     grey = np.empty((count, 128, 128), np.uint8)
     colour = np.empty((count, 32, 32, 3), np.uint8)
     for row in range(count):
-        parts = []
-        for base in bases[rng.integers(len(bases), size=2)]:
-            top, left = rng.integers(0, 64, size=2)
-            parts.append(np.rot90(base, int(rng.integers(4)))[top : top + 128, left : left + 128])
-        image = cv2.addWeighted(parts[0].copy(), 0.6, parts[1].copy(), 0.4, 0)
-        grey[row] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        colour[row] = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA)
+        image = np.zeros((128, 128, 3), np.float32)
+        for base, weight in zip(bases[rng.integers(len(bases), size=3)], (0.4, 0.3, 0.3), strict=True):
+            side = int(rng.integers(80, 161))
+            top, left = rng.integers(0, 192 - side, size=2)
+            part = np.rot90(base[top : top + side, left : left + side], int(rng.integers(4)))
+            image += weight * cv2.resize(np.ascontiguousarray(part), (128, 128)).astype(np.float32)
+        mixed = image.astype(np.uint8)
+        grey[row] = cv2.cvtColor(mixed, cv2.COLOR_RGB2GRAY)
+        colour[row] = cv2.resize(mixed, (32, 32), interpolation=cv2.INTER_AREA)
     return grey, colour
 
 
