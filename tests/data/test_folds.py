@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -204,19 +205,35 @@ def twice(data):
     [
         (make_manifest(many()), "at least two"),
         (twice(two_sources()), "'a' and 'b' are the same data"),
-        (make_manifest(many() + many(source="b") + many(5, 0, source="c")), "'c' .* class melanoma .* test"),
-        (make_manifest(many() + many(source="b") + many(0, 5, source="c")), "'c' .* class other .* test"),
-        (
-            make_manifest(many(9, 9, source="b") + many(9, 0) + many(9, 9, given_split="test")),
-            "'b' cannot be held out: no image of class melanoma is left for train",
-        ),
-        (make_manifest(many(9, 2) + many(source="b")), r"2 groups of melanoma images cannot fill 3 splits"),
+        (make_manifest(many(5, 0) + many(0, 5, source="b")), "'a' cannot be held out: "),
     ],
 )  # fmt: skip
-def test_sources_that_cannot_be_held_out(data, says):
+def test_nothing_that_can_be_held_out(data, says):
     with pytest.raises(SplitError, match=says) as caught:
         folds.leave_source_out(data, seed=0)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "kept", "says"),
+    [
+        (make_manifest(many() + many(source="b") + many(5, 0, source="c")), "ab", "'c' .* class melanoma .* test"),
+        (make_manifest(many() + many(source="b") + many(0, 5, source="c")), "ab", "'c' .* class other .* test"),
+        (
+            make_manifest(many(9, 9, source="b") + many(9, 0) + many(9, 9, given_split="test")),
+            "a",
+            "'b' cannot be held out: no image of class melanoma is left for train",
+        ),
+        (make_manifest(many(9, 2) + many(source="b")), "a", r"2 groups of melanoma images cannot fill 3 splits"),
+    ],
+)  # fmt: skip
+def test_a_source_that_cannot_be_held_out_is_named_and_the_others_are(data, kept, says):
+    heard = []
+    made = folds.leave_source_out(data, seed=0, tell=heard.append)
+    assert "".join(fold.source for fold in made) == kept
+    (line,) = heard
+    assert re.search(says, line)
+    assert "\n" not in line
 
 
 def test_sources_that_are_the_same_images():

@@ -31,7 +31,7 @@ def run(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
-    """Audit every `PATH` or `NAME=PATH`; what was read so far is kept in `output` until the end.
+    """Audit every `PATH` or `NAME=PATH`; what was read is kept in `output` until `discard_work`.
 
     Large audits use processes of their own, so in a script call it below `if __name__ == "__main__":`.
     `labels` overrides what a label text means. `progress` is called with a stage, the number done and of all.
@@ -52,7 +52,8 @@ def run(
     whole = np.flatnonzero(found.error == "")
     if not len(whole):
         raise ManifestError(f"not one of {len(table):,} images can be read; the first: {problems[0].detail}")
-    manifest, found = manifest.subset(whole.tolist()), found.take(whole)
+    if len(whole) < len(found):
+        manifest, found = manifest.subset(whole.tolist()), found.take(whole)
     with clock.time("looking for repeats"):
         pairs, plain = duplicates.find_pairs(
             found.grey,
@@ -65,7 +66,7 @@ def run(
     images = _describe_images(manifest, found, pairs)
     with clock.time("measuring what tells the class"):
         measured, reason = _measure(images, found, seed, tell)
-    audit = Audit(
+    return Audit(
         images=images,
         pairs=pairs,
         problems=tuple(problems),
@@ -79,8 +80,11 @@ def run(
         digest=manifest.digest,
         seconds=clock.seconds,
     )
+
+
+def discard_work(output: Path) -> None:
+    """Remove what was kept for going on, once the results are written."""
     shutil.rmtree(output / WORK, ignore_errors=True)
-    return audit
 
 
 class _Clock:

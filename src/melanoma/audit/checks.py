@@ -1,5 +1,7 @@
 """What is wrong with single files and with what the metadata say."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from melanoma.audit.pictures import Pictures
@@ -52,9 +54,10 @@ def check_metadata(manifest: Manifest) -> list[Problem]:
 
 
 def _explain_skipped(manifest: Manifest, path: str, reason: str) -> Problem:
-    inside = [source.name for source in manifest.sources if path.startswith(f"{source.root}")]
+    inside = [source for source in manifest.sources if Path(path).is_relative_to(source.root)]
+    nearest = max(inside, key=lambda source: len(source.root.parts), default=None)
     check = _SKIPPED.get(reason, "broken file")
-    return Problem(check, inside[0] if len(inside) == 1 else "", path, reason)
+    return Problem(check, nearest.name if nearest else "", path, reason)
 
 
 def _list_problems(check: str, rows: pd.DataFrame, details: "pd.Series[str]") -> list[Problem]:

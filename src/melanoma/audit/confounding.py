@@ -257,6 +257,7 @@ def _sample(source: NDArray[np.str_], group: Integers, limit: int, seed: int) ->
     for number, rare in enumerate(np.argsort(totals)):
         share = limit // (len(totals) - number)  # what small sources leave, larger ones may use
         here = order[stratum[order] == rare]
+        here = here[size[here] <= share]  # one huge group must not keep all others out
         here = here[np.cumsum(size[here]) <= share]
         kept[here] = True
         limit -= int(size[here].sum())

@@ -8,32 +8,40 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma.audit.duplicates import VIEW
-from melanoma.audit.groups import find_components
+from melanoma.audit.groups import find_components, join
 from melanoma.audit.result import Leak, Overlap
+from melanoma.data.splits import scope_ids
 
 EXAMPLES = 8
 _LABELS = {0: "other", 1: "melanoma"}
 _ORDER = {"train": 1, "val": 2, "test": 3}
-_NAMED = 6  # letters from which the same id in two sources is taken for the same patient or lesion
 
 Ints = NDArray[np.int64]
 
 
 def find_overlaps(images: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Overlap, ...]:
-    """What each source repeats of itself and of every other; see `Audit` for the tables."""
+    """What each source repeats of itself and of every other; see `Audit` for the tables.
+
+    An image takes part when its group holds one of the other source, or a second one of its own.
+    """
     source = images["source"].to_numpy()
     melanoma = images["y_true"].fillna(0).to_numpy() == 1
+    group = pd.Series(join(len(images), pairs))
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
     found = []
     for one, other in combinations_with_replacement(sorted(set(source)), 2):
         ordered = (source[first] == one) & (source[second] == other)
         swapped = (source[first] == other) & (source[second] == one)
         chosen = ordered | swapped
-        rows = np.unique(np.concatenate([first[chosen], second[chosen]]))
-        ours, theirs = (rows[source[rows] == name] for name in (one, other))
+        needed = 2 if one == other else 1
+        met = [pd.Series(source == name).groupby(group).transform("sum").to_numpy() for name in (one, other)]
+        tied = (met[0] >= needed) & (met[1] >= needed)
+        ours, theirs = (tied & (source == name) for name in (one, other))
         views = int((pairs["kind"].to_numpy()[chosen] == VIEW).sum())
-        numbers = (int(chosen.sum()) - views, views, len(ours), len(theirs))
-        found.append(Overlap(one, other, *numbers, int(melanoma[ours].sum()), int(melanoma[theirs].sum())))
+        numbers = (int(chosen.sum()) - views, views, int(ours.sum()), int(theirs.sum()))
+        found.append(
+            Overlap(one, other, *numbers, int((melanoma & ours).sum()), int((melanoma & theirs).sum()))
+        )
     return tuple(found)
 
 
@@ -68,12 +76,10 @@ def _tie(images: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[tuple[str, Ints]
 
 
 def _tie_by_id(images: pd.DataFrame, column: str) -> Ints:
-    """Edges from the first image with an id to every other one; short ids mean something in their source only."""
-    ids = images[column].astype(str)
-    named = ids.str.len() >= _NAMED
-    key = ids.where(named, images["source"] + "\0" + ids)
-    rows = pd.Series(np.arange(len(images)))[(ids != "").to_numpy()]
-    first = rows.groupby(key[(ids != "").to_numpy()].to_numpy()).transform("first")
+    """Edges from the first image with an id to every other one."""
+    key = scope_ids(images.astype({column: str}), column).to_numpy()
+    rows = pd.Series(np.arange(len(images)))[key != ""]
+    first = rows.groupby(key[key != ""]).transform("first")
     return np.stack([first, rows], axis=1).astype(np.int64)
 
 

@@ -12,6 +12,7 @@ from melanoma.audit.candidates import Candidates
 from melanoma.audit.descriptors import CROPS
 from melanoma.audit.registration import Levels, Match, compare_coarsely, compare_finely
 from melanoma.audit.workers import open_pool
+from melanoma.errors import OutputError
 
 _BATCH = 512
 _PARTS = ("grey", "coarse", "middle")
@@ -28,13 +29,20 @@ class Found:
 
 
 def keep(folder: Path, grey: NDArray[np.uint8], rows: NDArray[np.int64], levels: Levels) -> None:
-    """Put the images to compare where every process can read them: rows `rows` of `grey`, prepared as `levels`."""
-    kept = np.lib.format.open_memmap(folder / "grey.npy", "w+", np.uint8, (len(rows), *grey.shape[1:]))
-    for place, row in enumerate(rows):
-        kept[place] = grey[row]
-    kept.flush()
-    np.save(folder / "coarse.npy", levels.coarse)
-    np.save(folder / "middle.npy", levels.middle)
+    """Put the images to compare where every process can read them: rows `rows` of `grey`, prepared as `levels`.
+
+    Raises OutputError.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *grey.shape[1:])}
+    try:
+        with (folder / "grey.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for row in rows:  # not mapped: a full disk is then an error and not the end of the process
+                file.write(grey[row].tobytes())
+        np.save(folder / "coarse.npy", levels.coarse)
+        np.save(folder / "middle.npy", levels.middle)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}; make room") from error
 
 
 def compare(
@@ -53,6 +61,7 @@ def compare(
         for number, part in enumerate(parts, start=1):
             found += part
             progress(min(number * _BATCH, len(tasks)), len(tasks))
+    _open.cache_clear()
     return found
 
 

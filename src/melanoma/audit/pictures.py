@@ -5,7 +5,7 @@ The work is kept in chunks in a folder, so that an audit which was stopped goes 
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from melanoma.inference.preprocessing import Preprocessing, prepare
 from melanoma.version import __version__
 
 COLOUR_SIDE = 32  # pixels
-_CHUNK = 256
+_CHUNK = 64
 _SMALL = Preprocessing(FINE)
 _FORMAT = 1  # raise it when a chunk holds something else
 
@@ -44,11 +44,11 @@ class Pictures:
     grey: NDArray[np.uint8]
     colour: NDArray[np.uint8]
     content: NDArray[np.str_]
-    pixels: NDArray[np.str_]
-    mode: NDArray[np.str_]
+    pixels: NDArray[np.object_]
+    mode: NDArray[np.object_]
     width: NDArray[np.int64]
     height: NDArray[np.int64]
-    error: NDArray[np.str_]
+    error: NDArray[np.object_]
     cues: Mapping[str, NDArray[np.float32]]
 
     def __len__(self) -> int:
@@ -72,23 +72,32 @@ def read(
     """
     starts = range(0, len(paths), _CHUNK)
     jobs = [(paths[start : start + _CHUNK], content[start : start + _CHUNK], folder) for start in starts]
-    parts = []
+    joined = {name: _make_room(value, len(paths)) for name, value in _empty().items()}
     with open_pool(len(jobs)) as pool:
-        for store, (some, *_) in zip(pool.map(_read_chunk, *zip(*jobs, strict=True)), jobs, strict=True):
+        stores = pool.map(_read_chunk, *zip(*jobs, strict=True))
+        for start, store, (some, *_) in zip(starts, stores, jobs, strict=True):
             part = _load(store, len(some))
             if part is None:
                 raise OutputError(f"{store} was changed while the audit ran; run it again")
-            parts.append(part)
+            for name, values in joined.items():
+                values[start : start + len(some)] = part[name]
             if progress is not None:
-                progress(sum(len(done["error"]) for done in parts), len(paths))
-    return _join(parts)
+                progress(start + len(some), len(paths))
+    cues = {name: joined.pop(f"cue {name}") for name in NUMBERS}
+    return Pictures(**joined, content=np.asarray(content, dtype=np.str_), cues=cues)
+
+
+def _make_room(value: Any, count: int) -> NDArray[Any]:
+    """An array for so many values like this one, texts as objects for they may be longer."""
+    like = np.asarray(value)
+    return np.empty((count, *like.shape), dtype=object if like.dtype.kind == "U" else like.dtype)
 
 
 def _read_chunk(paths: Sequence[str], content: Sequence[str], folder: Path) -> Path:
     """The file that holds these images, made unless an earlier audit left it whole."""
     store = folder / f"{_name(content)}.npz"
     if _load(store, len(paths)) is None:
-        part = _stack([_read_image(path) for path in paths], content)
+        part = _stack([_read_image(path) for path in paths])
         with replacing(store) as temporary, temporary.open("wb") as file:
             np.savez(file, **part)
     return store
@@ -147,6 +156,7 @@ def _fill_frame(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _empty() -> dict[str, Any]:
     return {
+        "error": "",
         "grey": np.zeros((FINE, FINE), dtype=np.uint8),
         "colour": np.zeros((COLOUR_SIDE, COLOUR_SIDE, 3), dtype=np.uint8),
         "pixels": "",
@@ -157,19 +167,7 @@ def _empty() -> dict[str, Any]:
     }
 
 
-def _stack(images: Sequence[dict[str, Any]], content: Sequence[str]) -> dict[str, Any]:
+def _stack(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
     empty = _empty()
     rows = [empty | image for image in images]
-    part = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in ("error", *empty)}
-    return part | {"content": np.asarray(content, dtype=np.str_)}
-
-
-def _join(parts: Sequence[Mapping[str, Any]]) -> Pictures:
-    joined = {name: np.concatenate(list(_each(parts, name))) for name in parts[0]}
-    cues = {name: joined.pop(f"cue {name}") for name in NUMBERS}
-    return Pictures(**joined, cues=cues)
-
-
-def _each(parts: Sequence[Mapping[str, Any]], name: str) -> Iterator[NDArray[Any]]:
-    for part in parts:
-        yield part[name]
+    return {name: np.stack([np.asarray(row[name]) for row in rows]) for name in empty}

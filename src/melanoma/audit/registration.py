@@ -6,7 +6,6 @@ after an affine registration by Evangelidis & Psarakis 2008 (OpenCV's `findTrans
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import cv2
 import numpy as np
@@ -87,12 +86,14 @@ def find_field(grey: Bytes) -> Bools:
 
 def is_plain(levels: Levels) -> Bools:
     """Which images (n,) have too little structure to be recognised by it."""
-    inside = levels.middle != _OUTSIDE
-    energy = (np.where(inside, levels.middle, 0).astype(np.float32) / _STEP) ** 2
-    count = inside.sum(axis=(1, 2))
-    enough = count > _OVERLAP / 4 * MIDDLE**2
-    spread = np.sqrt(energy.sum(axis=(1, 2)) / np.maximum(count, 1))
-    return cast("Bools", ~enough | (spread < _PLAIN))
+    return np.array([_is_plain(_unpack(middle)) for middle in levels.middle], dtype=np.bool_)
+
+
+def _is_plain(local: "_Local") -> bool:
+    count = int(local.inside.sum())
+    if count <= _OVERLAP / 4 * local.inside.size:
+        return True
+    return float(np.sqrt((local.contrast**2).sum() / count)) < _PLAIN
 
 
 def compare_coarsely(levels: Levels, first: int, second: int, turn: int, crop: Crop) -> Floats | None:

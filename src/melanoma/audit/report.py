@@ -18,6 +18,7 @@ from melanoma.files import write_text
 from melanoma.version import __version__
 
 FORMAT_VERSION = 1
+NAMES = ("groups.csv", "pairs.csv", "views.csv", "audit.json", "report.html")
 GROUP_COLUMNS = ("source", "path", "group_id")
 PAIR_COLUMNS = ("source_1", "path_1", "source_2", "path_2", "kind", "score", "change")
 

@@ -37,8 +37,9 @@ class Problem:
 class Overlap:
     """What two sources (or one with itself) share.
 
-    `copies` and `views`: pairs of each kind, equal files among the copies. `first_images`, `second_images`: how
-    many images of each take part, `first_melanoma`, `second_melanoma`: how many of these are melanoma.
+    `copies` and `views`: listed pairs of each kind, equal files among the copies. `first_images`,
+    `second_images`: how many images of each are in a group that both sources share, `first_melanoma`,
+    `second_melanoma`: how many of these are melanoma.
     """
 
     first: str

@@ -113,11 +113,10 @@ def list_findings(audit: Audit) -> list[str]:
         f" {groups['images']:,} images in {groups['groups']:,} groups",
     ]
     lines += [describe_leak(leak) for leak in audit.leaks]
-    telling = find_telling(audit.confounding) if audit.confounding else None
-    return [
-        *lines,
-        telling.sentence if telling else f"not measured without the lesion: {audit.no_confounding}",
-    ]
+    if audit.confounding is None:
+        return [*lines, f"without the lesion nothing was measured: {audit.no_confounding}"]
+    telling = find_telling(audit.confounding) or audit.confounding.findings[0]
+    return [*lines, telling.sentence]
 
 
 def _summarise(audit: Audit, name: str, rows: NDArray[np.int64], copied: NDArray[np.bool_]) -> SourceSummary:

@@ -7,6 +7,7 @@ import typer
 
 from melanoma.cli import options
 from melanoma.cli.progress import show_stages
+from melanoma.errors import ConfigError
 
 
 def audit(
@@ -19,9 +20,14 @@ def audit(
     from melanoma.audit import audit as auditing
     from melanoma.audit import report, summary
 
+    inputs = options.resolve_inputs(data)
+    for name in report.NAMES:
+        if (output / name).resolve() in inputs:
+            raise ConfigError(f"{output / name} is one of the inputs; give another --output")
     with show_stages() as progress:
         found = auditing.run(data, output, labels=options.parse_labels(label), seed=seed, progress=progress)
     report.save(found, output)
+    auditing.discard_work(output)
     for line in summary.list_findings(found):
         typer.echo(line)
     typer.echo(f"report: {output / 'report.html'}; groups for melanoma split: {output / 'groups.csv'}")

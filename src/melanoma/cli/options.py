@@ -45,3 +45,10 @@ def open_predictor(bundle: str | None, *, prevalence: float | None = None) -> Pr
 
         bundle = str(fetch_bundle(bundle, Path.home() / ".cache" / "melanoma" / "models"))
     return load_predictor(bundle, prevalence=prevalence)
+
+
+def resolve_inputs(data: Sequence[str]) -> set[Path]:
+    """Every path that sources, given as PATH or NAME=PATH, may mean."""
+    return {
+        Path(text).expanduser().resolve() for source in data for text in (source, source.partition("=")[2])
+    }

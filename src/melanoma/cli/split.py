@@ -46,7 +46,9 @@ def split(
     if leave_source_out:
         if groups is None:
             say("no --groups: of the images that sources share, only equal files are known")
-        folds = folding.leave_source_out(manifest, val=val, calibration=calibration, seed=seed, groups=table)
+        folds = folding.leave_source_out(
+            manifest, val=val, calibration=calibration, seed=seed, groups=table, tell=say
+        )
         paths = folding.name_files(folds, output)
         refuse_inputs(paths, data, groups)
         folding.save(folds, paths)
@@ -60,9 +62,7 @@ def split(
 
 def refuse_inputs(outputs: Iterable[Path], data: Sequence[str], groups: Path | None) -> None:
     """Raise ConfigError when an output is a folder, an input, or a file of an input folder but older splits."""
-    named = {
-        Path(text).expanduser().resolve() for source in data for text in (source, source.partition("=")[2])
-    }
+    named = options.resolve_inputs(data)
     for output in outputs:
         place = output.resolve()
         within = any(folder in place.parents for folder in named) and place.is_file()

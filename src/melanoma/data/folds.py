@@ -1,7 +1,7 @@
 """Folds that each hold out one source: how good is a network on images from elsewhere?"""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ def leave_source_out(
     seed: int,
     groups: pd.DataFrame | None = None,
     min_train: int = MIN_TRAIN,
+    tell: Callable[[str], None] | None = None,
 ) -> list[Fold]:
     """One fold a source, in alphabetical order, in which that source is `test` and the others are the rest.
 
@@ -64,17 +65,30 @@ def leave_source_out(
     excluded instead; one decision a fold, for both classes. Where that leaves nothing to test on, the first
     way is taken with what training has.
 
-    Raises SplitError when a source cannot be held out: train, val (if its share is above 0), calibration (so
-    too) or test would lack a class; when there is one source only, or one folder under two names.
+    A source cannot be held out when train, val (if its share is above 0), calibration (so too) or test would
+    lack a class; `tell` hears of it, and the other folds are made. Raises SplitError when none can be, when
+    there is one source only, or one folder under two names.
     """
     _check_sources(manifest)
     shares = {"val": val, "calibration": calibration, "test": 0.0}
     dealing.check_shares(shares)
     group = find_groups(manifest, groups)
     names = sorted(manifest.table["source"].unique())
-    return [
-        _hold_out(manifest, source, group, shares=shares, seed=seed, min_train=min_train) for source in names
-    ]
+    folds, problems = [], []
+    for source in names:
+        try:
+            folds.append(_hold_out(manifest, source, group, shares=shares, seed=seed, min_train=min_train))
+        except SplitError as error:
+            problems.append(error)
+    if not folds:
+        raise problems[0]
+    for problem in problems:
+        (tell or _ignore)(str(problem))
+    return folds
+
+
+def _ignore(_: str) -> None:
+    """Nobody wants to hear."""
 
 
 def describe(fold: Fold, manifest: Manifest) -> str:

@@ -49,12 +49,9 @@ def list_source(path: Path, known: Mapping[str, int]) -> Listing:
     if not is_text(path):
         raise ManifestError(f"the name of {os.fsencode(path)!r} is not UTF-8; rename it")
     if path.is_dir():
-        files = list_files(path)
-        listing = _list_folder(path, [file for file in files if is_text(file)], known)
-        odd = [os.fsencode(file).decode(errors="backslashreplace") for file in files if not is_text(file)]
-        return replace(
-            listing, skipped=[*listing.skipped, *((name, "file name is not UTF-8") for name in odd)]
-        )
+        files, odd = _part_names(list_files(path))
+        listing = _list_folder(path, files, known)
+        return replace(listing, skipped=[*listing.skipped, *odd])
     if path.suffix.lower() not in (".csv", ".txt") and path.name != "HAM10000_metadata":
         raise ManifestError(f"{path} is neither a folder nor a CSV; give the folder that holds the images")
     form = find_format(path)
@@ -64,13 +61,13 @@ def list_source(path: Path, known: Mapping[str, int]) -> Listing:
     return _list_labelled(path.parent, form, [path], files)
 
 
-def list_unlabelled(folder: Path) -> Listing:
-    """Every image below a folder, `label` ''. Raises ManifestError."""
-    files = [file for file in list_files(folder) if is_text(file)]
+def list_unlabelled(folder: Path, reason: str) -> Listing:
+    """Every image below a folder, `label` '', because of `reason`. Raises ManifestError."""
+    files, odd = _part_names(list_files(folder))
     images = _images(files)
     table = pd.DataFrame({"image_id": _relative_ids(folder, images), "path": [str(path) for path in images]})
     table = table.assign(where="folder").reindex(columns=COLUMNS, fill_value="")
-    return Listing("images without labels", table, [], len(files) - len(images))
+    return Listing(f"read without labels: {reason}", table, odd, len(files) - len(images))
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -101,6 +98,12 @@ def _refuse(problem: OSError) -> None:
 def _hidden(name: str) -> bool:
     """Dot files, macOS' `._x.jpg` among them, and the folder that macOS adds to archives."""
     return name.startswith(".") or name == "__MACOSX"
+
+
+def _part_names(files: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Files whose names can stand in a table, and the others with the reason."""
+    odd = [os.fsencode(file).decode(errors="backslashreplace") for file in files if not is_text(file)]
+    return [file for file in files if is_text(file)], [(name, "file name is not UTF-8") for name in odd]
 
 
 def is_text(path: Path | str) -> bool:
@@ -143,7 +146,7 @@ def _explain(folder: Path, files: Sequence[Path]) -> ManifestError:
         return ManifestError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     tables = [path for path in files if path.suffix.lower() == ".csv" or path.name == "HAM10000_metadata"]
     if tables:
-        return complain(min(tables, key=lambda path: (len(path.parts), path)))
+        return UnlabelledError(str(complain(min(tables, key=lambda path: (len(path.parts), path)))))
     folders = sorted({part for path in images for part in path.relative_to(folder).parts[:-1]})
     unknown = [name for name in folders if normalise(name) not in SPLIT_NAMES]
     if unknown:

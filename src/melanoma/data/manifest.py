@@ -204,10 +204,10 @@ def _name_source(source: str) -> tuple[str, Path]:
 def _list(root: Path, known: Mapping[str, int], lenient: bool) -> Listing:
     try:
         listing = list_source(root, known)
-    except UnlabelledError:
+    except UnlabelledError as error:
         if not lenient:
             raise
-        listing = list_unlabelled(root)
+        listing = list_unlabelled(root, str(error))
     listing.table["where"] = f"{root}: " + listing.table["where"]
     return listing
 
@@ -289,7 +289,8 @@ def _check_classes(
 ) -> None:
     for name, (root, _) in listings.items():
         if not (table["source"] == name).any():
-            path, reason = skipped[0] if skipped else (str(root), "nothing listed")
+            here = [pair for pair in skipped if Path(pair[0]).is_relative_to(root)] or skipped
+            path, reason = here[0] if here else (str(root), "nothing listed")
             raise ManifestError(
                 f"{root} holds no image that can be used; the first problem: {path}: {reason}"
             )

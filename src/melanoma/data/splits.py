@@ -20,6 +20,7 @@ from melanoma.errors import SplitError
 SPLITS = ("train", "val", "calibration", "test", "excluded")
 COLUMNS = ("source", "image_id", "path", "group_id", "split")
 _KEY = ["source", "image_id"]
+_PUBLISHED_ID = r"(?:IP|IL|ISIC|HAM)_\d{5,}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +109,7 @@ def load(path: Path, manifest: Manifest) -> Splits:
 def find_groups(manifest: Manifest, groups: pd.DataFrame | None = None) -> "pd.Series[str]":
     """The group of every row, named after the first image in it; see `assign` for what makes a group."""
     table = manifest.table
-    keys = [_key(table, "patient_id"), _key(table, "lesion_id"), table["content_digest"]]
+    keys = [scope_ids(table, "patient_id"), scope_ids(table, "lesion_id"), table["content_digest"]]
     if groups is not None:
         keys.append(_match_groups(manifest, groups))
     edges = np.concatenate([_links(key) for key in keys], axis=1)
@@ -119,9 +120,15 @@ def find_groups(manifest: Manifest, groups: pd.DataFrame | None = None) -> "pd.S
     return names.groupby(component).transform("min")
 
 
-def _key(table: pd.DataFrame, name: str) -> "pd.Series[str]":
-    """Ids that mean something only within their source, '' where unknown."""
-    return (table["source"] + "\0" + table[name]).where(table[name] != "", "")
+def scope_ids(table: pd.DataFrame, name: str) -> "pd.Series[str]":
+    """Patient or lesion ids such that equal ones mean the same, '' where unknown.
+
+    The ISIC Archive's and HAM10000's own ids mean the same in every source, all others only within theirs.
+    """
+    scoped = (table["source"] + "\0" + table[name]).mask(
+        table[name].str.fullmatch(_PUBLISHED_ID), table[name]
+    )
+    return scoped.where(table[name] != "", "")
 
 
 def _links(key: "pd.Series[str]") -> NDArray[np.int64]:

@@ -5,8 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from melanoma.data.download import folder as folders
 from melanoma.data.download import papers
 from melanoma.data.download.archive import API, Entry, Page, find_collection, list_pages
@@ -136,15 +134,12 @@ def _name(http: Http, api: str, collection: int | None, search: str | None) -> s
 
 
 def _is_whole(path: Path, size: int | None) -> bool:
-    """Whether an earlier call left the image: by its size and header, or where none is stated by decoding it."""
+    """Whether an earlier call left the image: of the stated size, and one that can be decoded."""
     try:
-        if size is None:
-            images.load(path)
-        elif path.stat().st_size != size:
+        if size is not None and path.stat().st_size != size:
             return False
-        else:
-            Image.open(path, formats=images.FORMATS).close()
-    except Exception:  # Pillow raises whatever a damaged file leads to
+        images.load(path)
+    except (OSError, ImageError):
         return False
     return True
 
