@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
 
 import cv2
 
@@ -32,15 +33,14 @@ def open_pool(jobs: int) -> Iterator[Executor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        stop()
         raise WorkerError(
             "a process of this command was killed, most likely for want of memory; run the command again"
         ) from error
-    except BaseException:
-        stop()
-        raise
     finally:
+        if sys.exception() is not None:
+            stop()
         pool.shutdown(cancel_futures=True)
+        stop()
         cv2.setNumThreads(before)
 
 
@@ -50,26 +50,19 @@ def _start(jobs: int) -> tuple[Executor, Callable[[], None]]:
     if jobs < _FEW or cores == 1:
         return ThreadPoolExecutor(cores), lambda: None
     context = multiprocessing.get_context("spawn")  # forking a process that has threads may hang
-    stopped = context.Event()
+    ours, line = context.Pipe(duplex=False)
     workers = min(cores, jobs, _MOST)
-    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stopped,)), stopped.set
+    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(ours,)), line.close
 
 
-def _begin(stopped: Event) -> None:
-    """Leave Ctrl-C to the parent, end when it says so, and never outlive it."""
+def _begin(line: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when it closes the line, be it by dying."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image stands in the results
     cv2.setNumThreads(1)
-    for wait in (stopped.wait, _wait_for_parent):
-        threading.Thread(target=_end_after, args=(wait,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
 
 
-def _end_after(wait: Callable[[], object]) -> None:
-    wait()
+def _end_with(line: Connection) -> None:
+    line.poll(None)  # nothing is ever sent: what ends the wait is the end of the line
     os._exit(1)
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
