@@ -81,6 +81,16 @@ def test_the_run_folder_holds_everything(finished):
     assert facts["seed"] == 3
 
 
+def test_the_runs_own_look_at_the_test_images_is_the_first_and_stays_one(finished):
+    runs.resume(finished.folder)
+    (look,) = (json.loads(line) for line in (finished.folder / "test-looks.jsonl").read_text().splitlines())
+    assert (look["command"], look["n"], look["splits"]) == ("melanoma train", 16, ["test"])
+    assert look["manifest_digest"] == finished.reports[-1].manifest_digest
+    command = ["evaluate", "images", "--split", "test", "--bundle", str(finished.bundle), "-o", "looked"]
+    result = CliRunner().invoke(app, command)
+    assert "looks at test images: 2, 2 at exactly these" in result.stdout
+
+
 def test_given_test_images_are_test_and_nothing_else(finished):
     splits = pd.read_csv(finished.folder / "splits.csv", dtype=str)
     given = splits["image_id"].str.startswith("test/")

@@ -17,7 +17,7 @@ from melanoma import run_images
 from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
 from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import BundleError, OutputError, RunError
-from melanoma.evaluation import report
+from melanoma.evaluation import looks, report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
 from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
@@ -190,8 +190,23 @@ class _Run:
             },
             history=history,
             notice=self.request.notice,
+            looks=self._note_look(bundle, reports[-1]),
         )
         return reports
+
+    def _note_look(self, bundle: bundles.Bundle, last: EvaluationReport) -> looks.LookCount | None:
+        """The run's own look at its test images is the first one."""
+        if last.name != "test":
+            return None
+        look = looks.look_now(
+            "melanoma train",
+            bundle_digest=bundle.digest,
+            manifest_digest=last.manifest_digest,
+            data=self.request.sources,
+            splits=["test"],
+            n=last.n,
+        )
+        return looks.record(self.folder, look, once=True)
 
     def _judge(self, predictor: Predictor, split: str) -> EvaluationReport:
         rows = self.images.rows_of(split)

@@ -109,6 +109,7 @@ def test_split_and_evaluate_write_their_files(workplace):
         "evaluation.json",
         "predictions.csv",
         "report.html",
+        "test-looks.jsonl",
     }
 
 

@@ -130,6 +130,54 @@ def test_report_survives_json():
     assert "rows" not in json.loads(text)
 
 
+def test_report_with_all_that_manifests_state_survives_json():
+    rng = np.random.default_rng(0)
+    labels = [0, 1] * 60
+    manifest = manifest_of(
+        labels,
+        source=["a", "a", "b", "b"] * 30,
+        age_approx=rng.integers(-5, 130, 120).astype(float),
+        sex=["male", "female", ""] * 40,
+        anatom_site_general="back",
+        diagnosis=["nevus", "melanoma"] * 60,
+    )
+    scorer = TableScorer(dict(zip(manifest.table["path"], rng.random(120), strict=True)))
+    options = {"name": "test", "resamples": 20, "ita": np.r_[np.nan, rng.uniform(-90, 90, 119)]}
+    report = evaluate(scorer, manifest, **options)
+    assert [part.by for part in report.breakdowns] == [
+        "source",
+        "age",
+        "sex",
+        "site",
+        "diagnosis",
+        "skin tone",
+    ]
+    assert report.within_sources.sources == ["a", "b"]
+    assert len(report.mistakes) == 24
+    assert EvaluationReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == report
+    again = summarise(
+        report.rows,
+        name="test",
+        operating_point=POINT,
+        bundle_digest=scorer.digest,
+        manifest_digest=manifest.digest,
+        resamples=20,
+    )
+    assert again == report
+
+
+def test_report_of_before_there_were_subgroups_can_be_read():
+    plain = judge([1, 0], [0.9, 0.1]).to_dict()
+    for name in ("within_sources", "breakdowns", "mistakes"):
+        del plain[name]
+    assert EvaluationReport.from_dict(plain).breakdowns == []
+
+
+def test_angles_must_fit_the_images():
+    with pytest.raises(ValueError, match="3 angles for 2 images"):
+        judge([1, 0], [0.9, 0.1], ita=np.zeros(3))
+
+
 def test_curves_start_and_end_where_they_must():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 900).tolist()

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score, roc_curve
 
 from melanoma.evaluation import metrics
-from melanoma.evaluation.metrics import Estimate, Outcomes, Ranking, count_bins, estimate_figures, thin
+from melanoma.evaluation.curves import count_bins, thin
+from melanoma.evaluation.metrics import Estimate, Outcomes, Ranking, estimate_figures
 
 
 def draw_images(n, seed, decimals=2):
@@ -32,6 +33,52 @@ def test_ranking_agrees_with_scikit_learn_with_ties_and_weights(decimals):
         assert auroc == pytest.approx(roc_auc_score(y_true, y_prob, sample_weight=row), abs=1e-12)
         expected = average_precision_score(y_true, y_prob, sample_weight=row)
         assert precision == pytest.approx(expected, abs=1e-12)
+
+
+def area_above(y_true, y_prob, floor=0.8):
+    """The area of the ROC curve above a sensitivity, on a grid of false alarms that holds every corner."""
+    fpr, tpr, _ = roc_curve(y_true, y_prob, drop_intermediate=False)
+    fine = np.linspace(fpr[:-1], fpr[1:], 2001)  # (points, steps)
+    # Where the curve climbs straight up a step has no width, so interpolating along each step is enough.
+    height = np.linspace(tpr[:-1], tpr[1:], 2001)
+    return float(np.trapezoid(np.maximum(height - floor, 0), fine, axis=0).sum())
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 15])
+def test_partial_auroc_agrees_with_a_plain_computation_and_scikit_learn(decimals):
+    y_true, y_prob = draw_images(300, seed=decimals, decimals=decimals)
+    (area,) = Ranking.of(y_true, y_prob).partial_auroc(np.ones((1, 300)))
+    assert area == pytest.approx(area_above(y_true, y_prob), abs=1e-5)
+    # As the ISIC 2024 challenge computes it: classes and scores turned round, McClish's scale undone.
+    scaled = roc_auc_score(1 - y_true, -y_prob, max_fpr=0.2)
+    assert area == pytest.approx(0.02 + (0.2 - 0.02) * (2 * scaled - 1), abs=1e-12)
+
+
+def test_partial_auroc_weights_images_and_knows_its_ends():
+    y_true, y_prob = draw_images(200, seed=4)
+    weights = np.random.default_rng(2).integers(0, 3, (4, 200)).astype(float)
+    repeated = [np.repeat(np.arange(200), row.astype(int)) for row in weights]
+    expected = [Ranking.of(y_true[i], y_prob[i]).partial_auroc(np.ones((1, len(i))))[0] for i in repeated]
+    assert Ranking.of(y_true, y_prob).partial_auroc(weights) == pytest.approx(expected)
+    once = np.ones((1, 4))
+    for scores, area in (([0.1, 0.2, 0.8, 0.9], 0.2), ([0.8, 0.9, 0.1, 0.2], 0), ([0.5] * 4, 0.02)):
+        ranking = Ranking.of(np.array([0, 0, 1, 1]), np.array(scores))
+        assert ranking.partial_auroc(once)[0] == pytest.approx(area)
+    assert np.isnan(Ranking.of(np.ones(4, int), np.ones(4)).partial_auroc(once)[0])
+
+
+def test_partial_auroc_has_an_interval_over_groups():
+    y_true, y_prob = draw_images(120, seed=6)
+    figure = estimate_figures(outcomes(y_true, y_prob), resamples=100)["partial_auroc"]
+    assert 0 < figure.low < figure.value < figure.high < 0.2
+    grouped = estimate_figures(outcomes(y_true, y_prob, group=np.arange(120) // 20), resamples=100)
+    assert grouped["partial_auroc"].low != figure.low
+
+
+def test_some_of_the_images_keep_their_groups():
+    images = outcomes([1, 0, 1, 0], [0.9, 0.2, 0.3, 0.4], group=[5, 2, 5, 2])
+    some = images.subset(np.array([True, True, True, False]))
+    assert (some.y_prob.tolist(), some.group.tolist()) == ([0.9, 0.2, 0.3], [1, 0, 1])
 
 
 def test_point_values_agree_with_scikit_learn():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conftest import require_or_skip
 from melanoma.errors import CalibrationError
-from melanoma.inference.calibration import Calibration, _newton, fit_calibration, rebase, sigmoid
+from melanoma.inference.calibration import Calibration, fit_calibration, fit_logistic, rebase, sigmoid
 
 SHARE = st.floats(0.001, 0.999)
 
@@ -39,7 +39,7 @@ def test_agrees_with_scikit_learn():
     logit, y_true = draw(500, 0.6, -0.8)
     reference = linear_model.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
     reference.fit(logit[:, None], y_true)
-    slope, intercept = _newton(logit, y_true.astype(float))
+    slope, intercept = fit_logistic(logit, y_true.astype(float))
     assert slope == pytest.approx(reference.coef_[0, 0], abs=1e-4)
     assert intercept == pytest.approx(reference.intercept_[0], abs=1e-4)
 
@@ -106,6 +106,16 @@ def test_rebasing_is_bayes_rule(y_prob, prevalence, other):
 def test_rebasing_by_hand():
     """Sensitivity 0.9, specificity 0.8: positive predictive value 0.9/1.1 at 1:1, and 0.009/0.207 at 1 in 100."""
     assert rebase(np.array(0.9 / 1.1), 0.5, 0.01) == pytest.approx(0.009 / 0.207)
+
+
+@given(logit=st.floats(-20, 20), prevalence=SHARE, other=SHARE)
+@settings(deadline=None)
+def test_a_moved_calibration_gives_rebased_probabilities(logit, prevalence, other):
+    calibration = Calibration(0.7, -0.4, prevalence, 50)
+    moved = calibration.move(other)
+    expected = rebase(calibration.transform(np.array([logit])), prevalence, other)
+    np.testing.assert_allclose(moved.transform(np.array([logit])), expected, rtol=1e-6)
+    assert (moved.slope, moved.prevalence, moved.n) == (0.7, other, 50)
 
 
 def test_to_dict_and_back():

@@ -1,22 +1,9 @@
-"""Thumbnails of images that were found to repeat, for a page to show side by side."""
+"""Which images that were found to repeat a page shows side by side."""
 
-import base64
-import io
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from PIL import Image
-
-from melanoma.errors import ImageError
-from melanoma.inference.images import load
-
-SIDE = 150  # pixels of the longer side of a thumbnail
-_QUALITY = 80
-_GREY = (128, 128, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +12,6 @@ class Example:
 
     rows: tuple[int, ...]
     caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A whole JPEG in a data URI; a grey square when the image could not be read."""
-
-    uri: str
-    readable: bool
 
 
 def choose_pairs(pairs: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -46,35 +25,3 @@ def choose_pairs(pairs: pd.DataFrame, count: int) -> pd.DataFrame:
     even = np.linspace(0, 1, count)
     ranks = np.floor(even**2 * (len(ordered) - 1) + 0.5).astype(np.int64)
     return ordered.iloc[np.unique(np.maximum(ranks, np.arange(count)))]
-
-
-def shrink(paths: Iterable[str]) -> dict[str, Thumbnail]:
-    """A thumbnail of each path, its proportions kept; each file is read once."""
-    wanted = sorted(set(paths))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(wanted, pool.map(_shrink_one, wanted), strict=True))
-
-
-def shorten(name: str, limit: int = 26) -> str:
-    """A name with its middle left out when it is long, and letters that cannot be shown replaced."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in name)
-    if len(shown) <= limit:
-        return shown
-    tail = (limit - 1) // 2
-    return f"{shown[: limit - 1 - tail]}…{shown[-tail:]}"
-
-
-def _shrink_one(path: str) -> Thumbnail:
-    try:
-        picture = Image.fromarray(load(path))
-    except ImageError:
-        return Thumbnail(_encode(Image.new("RGB", (SIDE, SIDE), _GREY)), readable=False)
-    scale = SIDE / max(picture.size)
-    width, height = (max(round(scale * side), 1) for side in picture.size)
-    return Thumbnail(_encode(picture.resize((width, height), Image.Resampling.LANCZOS)), readable=True)
-
-
-def _encode(picture: Image.Image) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -10,11 +10,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from melanoma.audit import duplicates, summary
 from melanoma.audit.confounding import Confounding, ConfoundingReport
-from melanoma.audit.montage import Example, choose_pairs, shorten, shrink
+from melanoma.audit.montage import Example, choose_pairs
 from melanoma.audit.plots import MAX_SCOPES, plot_confounding
 from melanoma.audit.result import Audit, Leak, Overlap, Problem
 from melanoma.evaluation.plots import to_svg
 from melanoma.evaluation.report import DISCLAIMER
+from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.version import __version__
 
 LISTED = 20  # rows of a kind; audit.json has all

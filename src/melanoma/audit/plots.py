@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from melanoma.audit.confounding import Confounding
-from melanoma.audit.montage import shorten
 from melanoma.evaluation.plots import BLUE, GREEN, GREY, ORANGE, PINK, SKY
+from melanoma.evaluation.thumbnails import shorten
 
 MAX_SCOPES = 6
 _INK = "#1F2328"

@@ -1,58 +1,233 @@
-"""`melanoma evaluate`: how good is a bundle on labelled images?"""
+"""`melanoma evaluate`: how good is a bundle, or any model's predictions, on labelled images?"""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from melanoma.cli import options
 from melanoma.cli.progress import say, show_progress
+from melanoma.errors import ConfigError, ManifestError
+
+if TYPE_CHECKING:
+    from melanoma.data.manifest import Manifest
+    from melanoma.evaluation.comparison import Comparison
+    from melanoma.evaluation.evaluate import EvaluationReport, Scorer
+    from melanoma.evaluation.looks import LookCount
+    from melanoma.evaluation.metrics import Floats
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What judges: `folder` of its bundle, None for predictions; `notice` must be said beside the figures."""
+
+    name: str
+    scorer: "Scorer"
+    folder: Path | None
+    notice: str | None
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What is judged, of all that the data hold; `groups` and `ita` a row."""
+
+    judged: "Manifest"
+    known: "Manifest"
+    groups: list[str]
+    name: str
 
 
 def evaluate(
     data: options.Data,
     bundle: options.BundleOption = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="CSV of any model's y_prob with path or image_id, judged in place of a bundle."),
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Second model: a bundle, or a CSV of its predictions.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Refer from this y_prob on, in place of what a CSV says."),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path(
         "evaluation"
     ),
     label: options.Labels = None,
     split: Annotated[str | None, typer.Option(help="Only images that a given folder split names so.")] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
+    ] = None,
+    skin_tone: Annotated[
+        bool, typer.Option("--skin-tone/--no-skin-tone", help="Estimate skin tone, for figures by it.")
+    ] = True,
     seed: options.Seed = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
 ) -> None:
     """Judge labelled images: figures with 95 % intervals as JSON, CSV and one HTML page."""
-    from melanoma.data import manifest as manifests
-    from melanoma.data import splits as splitting
-    from melanoma.errors import ManifestError
-    from melanoma.evaluation import evaluate as evaluation
     from melanoma.evaluation import report as reporting
 
+    images = _find_images(data, label, split, groups)
+    first, second = _open_models(images, bundle, predictions, compare, threshold)
+    ita = _estimate_skin_tone(images) if skin_tone else None
+    report = _judge(first, images, ita, resamples, seed)
+    comparison = _compare(report, first, second, images, resamples, seed) if second else None
+    looks = _note_look(first, images, data, output)
+    if second and second.folder:
+        _note_look(second, images, data, output)
+    reporting.save(
+        [report],
+        output,
+        title=f"{first.name} on {images.name}",
+        facts=_list_facts(first, images),
+        notice=first.notice,
+        comparison=comparison,
+        looks=looks,
+    )
+    _print(report, comparison, looks)
+    typer.echo(f"report: {output / 'report.html'}")
+
+
+def _find_images(data: list[str], label: list[str] | None, split: str | None, groups: Path | None) -> _Images:
+    from melanoma.data import manifest as manifests
+    from melanoma.data import splits as splitting
+
     with show_progress("reading the images") as update:
-        manifest = manifests.load(
-            data, labels=options.parse_labels(label), require_both=False, progress=update
-        )
+        known = manifests.load(data, labels=options.parse_labels(label), require_both=False, progress=update)
+    found = splitting.find_groups(known, splitting.load_groups(groups) if groups else None)
+    judged = known
     if split is not None:
-        rows = (manifest.table["given_split"] == split).to_numpy()
+        rows = (known.table["given_split"] == split).to_numpy()
         if not rows.any():
             raise ManifestError(f"no image is given as {split!r}; leave --split out to judge all")
-        manifest = manifest.subset(rows)
-    say(manifests.describe(manifest))
+        judged, found = known.subset(rows), found[rows]
+    say(manifests.describe(judged))
+    name = split or ", ".join(source.name for source in known.sources)
+    return _Images(judged, known, found.tolist(), name)
+
+
+def _open_models(
+    images: _Images,
+    bundle: str | None,
+    predictions: Path | None,
+    compare: str | None,
+    threshold: float | None,
+) -> tuple[_Model, _Model | None]:
+    """What judges, and what it is compared with. Raises ConfigError for options that contradict each other."""
+    if predictions is not None and bundle is not None:
+        raise ConfigError("give --bundle or --predictions, and the other one with --compare")
+    second_csv = Path(compare) if compare is not None and _is_csv(compare) else None
+    if threshold is not None and predictions is None and second_csv is None:
+        raise ConfigError(
+            "--threshold is for predictions from a CSV; a bundle's operating point is frozen in it"
+        )
+    first = _open_bundle(bundle) if predictions is None else _open_csv(predictions, images, threshold)
+    if compare is None:
+        return first, None
+    second = _open_bundle(compare) if second_csv is None else _open_csv(second_csv, images, threshold)
+    return first, second
+
+
+def _is_csv(place: str) -> bool:
+    return place.lower().endswith(".csv") or Path(place).is_file()
+
+
+def _open_bundle(bundle: str | None) -> _Model:
     predictor = options.open_predictor(bundle)
-    name = split or ", ".join(source.name for source in manifest.sources)
-    with show_progress("judging") as update:
-        report = evaluation.evaluate(
-            predictor,
-            manifest,
-            name=name,
+    opened = predictor.bundle
+    return _Model(opened.name, predictor, opened.folder, opened.facts.get("notice"))
+
+
+def _open_csv(path: Path, images: _Images, threshold: float | None) -> _Model:
+    from melanoma.evaluation import predictions
+
+    saved = predictions.load(path, images.judged, images.known, threshold=threshold)
+    return _Model(path.name, saved, None, None)
+
+
+def _estimate_skin_tone(images: _Images) -> "Floats":
+    from melanoma.evaluation.skin_tone import estimate_angles
+
+    with show_progress("estimating skin tone") as update:
+        return estimate_angles(images.judged.table["path"].tolist(), update)
+
+
+def _judge(
+    model: _Model, images: _Images, ita: "Floats | None", resamples: int, seed: int
+) -> "EvaluationReport":
+    from melanoma.evaluation import evaluate as evaluation
+
+    with show_progress(f"judging with {model.name}") as update:
+        return evaluation.evaluate(
+            model.scorer,
+            images.judged,
+            name=images.name,
             resamples=resamples,
             seed=seed,
-            groups=splitting.find_groups(manifest).tolist(),
+            groups=images.groups,
+            ita=ita,
             progress=update,
         )
-    notice = predictor.bundle.facts.get("notice")
-    facts = {"bundle": f"{predictor.bundle.name}, {predictor.digest}", "images": manifest.digest}
-    facts["files left out"] = f"{len(manifest.skipped)} (empty, missing, or without a label)"
-    reporting.save([report], output, title=f"{predictor.bundle.name} on {name}", facts=facts, notice=notice)
+
+
+def _compare(
+    report: "EvaluationReport", first: _Model, second: _Model, images: _Images, resamples: int, seed: int
+) -> "Comparison":
+    from melanoma.evaluation import comparison
+
+    other = _judge(second, images, None, resamples, seed)
+    names = first.name, second.name
+    if first.name == second.name:
+        names = f"{first.name} ({first.scorer.digest[:8]})", f"{second.name} ({second.scorer.digest[:8]})"
+    if names[0] == names[1]:
+        names = names[0], f"{names[1]}, again"
+    return comparison.compare(report, other, names, resamples=resamples, seed=seed)
+
+
+def _note_look(model: _Model, images: _Images, data: list[str], output: Path) -> "LookCount | None":
+    """Write down that test images were judged, beside the model's run or else in `output`."""
+    from melanoma.evaluation import looks
+
+    run = looks.find_run(model.folder) if model.folder else None
+    table = images.judged.table
+    n = looks.count_test_images(table, run)
+    if n == 0:
+        return None
+    look = looks.look_now(
+        "melanoma evaluate",
+        bundle_digest=model.scorer.digest,
+        manifest_digest=images.judged.digest,
+        data=data,
+        splits=sorted(table["given_split"].replace("", "none given").unique()),
+        n=n,
+    )
+    count = looks.record(run or output, look)
+    say(f"this look at test images is noted in {(run or output) / looks.NAME}")
+    return count
+
+
+def _list_facts(model: _Model, images: _Images) -> dict[str, str]:
+    kind = "predictions" if model.folder is None else "bundle"
+    return {
+        kind: f"{model.name}, {model.scorer.digest}",
+        "images": images.judged.digest,
+        "files left out": f"{len(images.known.skipped)} (empty, missing, or without a label)",
+    }
+
+
+def _print(report: "EvaluationReport", comparison: "Comparison | None", looks: "LookCount | None") -> None:
     for figure, estimate in report.figures.items():
         typer.echo(f"{figure}: {estimate}")
-    typer.echo(f"report: {output / 'report.html'}")
+    if report.within_sources is not None:
+        typer.echo(f"auroc within sources, mean: {report.within_sources.auroc}")
+    if comparison is not None:
+        for figure, pair in comparison.figures.items():
+            typer.echo(f"{figure}, {comparison.first} minus {comparison.second}: {pair.difference}")
+        delong = comparison.delong
+        said = f"z {delong.z:.2f}, p {delong.p_value:.3g}" if delong else comparison.delong_note
+        typer.echo(f"DeLong's test of equal auroc: {said}")
+    if looks is not None:
+        typer.echo(f"looks at test images: {looks.total}, {looks.same_images} at exactly these")

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from melanoma.cli import audit, data, demo, evaluate, export, models, predict, split, streams, track, train
+from melanoma.cli import audit, calibrate, data, demo, evaluate, export, models, predict, split, streams, track, train
 from melanoma.cli.progress import say
 from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, UserError
 from melanoma.version import __version__
@@ -41,6 +41,7 @@ app = typer.Typer(
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(audit.audit)
+app.command()(calibrate.calibrate)
 app.command()(split.split)
 app.command()(train.train)
 app.command()(export.export)

@@ -1,40 +1,30 @@
 """A scorer and labelled images go in, an `EvaluationReport` comes out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import numpy as np
 import pandas as pd
 
-from melanoma.errors import ManifestError
-from melanoma.evaluation.metrics import (
-    INTERVAL_METHOD,
-    Bin,
-    Estimate,
-    Outcomes,
-    Ranking,
-    count_bins,
-    estimate_figures,
-    thin,
-)
+from melanoma.evaluation.curves import Curves, draw_curves
+from melanoma.evaluation.judged import check, join, read_outcomes
+from melanoma.evaluation.metrics import INTERVAL_METHOD, Estimate, Floats, Outcomes, estimate_figures
+from melanoma.evaluation.mistakes import Mistake, find_worst
+from melanoma.evaluation.subgroups import Breakdown, WithinSources, average_within, break_down
 from melanoma.files import write_text
-from melanoma.inference.decision import Decision, OperatingPoint
+from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.prediction import Prediction
 
-Points = list[tuple[float, float]]
-HISTOGRAM_BINS = 20
 _REASONS_SHOWN = 10
-_COLUMNS = ("source", "path", "image_id", "y_true", "y_prob", "decision", "group")
 
 
 class Scorer(Protocol):
     """Whatever judges images: a loaded bundle's predictor, above all."""
 
     @property
-    def operating_point(self) -> OperatingPoint:
-        """The frozen operating point behind the decisions."""
+    def operating_point(self) -> OperatingPoint | None:
+        """The frozen operating point behind the decisions, None when it is not known."""
         ...
 
     @property
@@ -48,7 +38,7 @@ class Scorer(Protocol):
 
 
 class LabelledImages(Protocol):
-    """The part of a manifest that is needed here: `source, path, image_id, y_true` and a digest."""
+    """The part of a manifest that is needed here: a digest, `source, path, image_id, y_true`, and metadata."""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -81,26 +71,12 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
-    """What the plots need, on the assessed images; empty where one class is missing.
-
-    `roc`: (1 - specificity, sensitivity); `precision_recall`: (recall, precision); `reliability`: bins of
-    equal width; `histogram_melanoma`, `histogram_other`: counts of `y_prob` in 20 bins of equal width.
-    """
-
-    roc: Points
-    precision_recall: Points
-    reliability: list[Bin]
-    histogram_melanoma: list[int]
-    histogram_other: list[int]
-
-
-@dataclass(frozen=True, slots=True)
 class EvaluationReport:
     """How one model did on one set of images.
 
-    `figures` as named by `metrics.estimate_figures`. `n_groups`: what the bootstrap drew from. `rows`: one
-    row an image, kept beside the report, None when it was read from JSON.
+    `figures` as named by `metrics.estimate_figures`. `n_groups`: what the bootstrap drew from.
+    `operating_point`: None when only the decisions are known; its counts are 0 when it is not known on which
+    images it was chosen. `rows`: one row an image, kept beside the report, None when it was read from JSON.
     """
 
     name: str
@@ -113,22 +89,22 @@ class EvaluationReport:
     confusion: Confusion
     refusals: list[Refusal]
     curves: Curves
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None
     bundle_digest: str
     manifest_digest: str
     resamples: int
     seed: int
     interval_method: str = INTERVAL_METHOD
+    within_sources: WithinSources | None = None
+    breakdowns: list[Breakdown] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
     rows: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but `rows`, as plain JSON types."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
-        plain["figures"] = {name: figure.to_dict() for name, figure in self.figures.items()}
-        for name in ("confusion", "curves", "operating_point"):
-            plain[name] = asdict(plain[name])
-        plain["refusals"] = [asdict(refusal) for refusal in self.refusals]
-        return plain
+        parts = asdict(replace(self, rows=None))
+        del parts["rows"]
+        return parts
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -137,12 +113,13 @@ class EvaluationReport:
         plain["figures"] = {name: Estimate.from_dict(figure) for name, figure in plain["figures"].items()}
         plain["confusion"] = Confusion(**plain["confusion"])
         plain["refusals"] = [Refusal(**refusal) for refusal in plain["refusals"]]
-        plain["operating_point"] = OperatingPoint.from_dict(plain["operating_point"])
-        curves = dict(plain["curves"])
-        curves["reliability"] = [Bin(**entry) for entry in curves["reliability"]]
-        for name in ("roc", "precision_recall"):
-            curves[name] = [(float(x), float(y)) for x, y in curves[name]]
-        plain["curves"] = Curves(**curves)
+        plain["curves"] = Curves.from_dict(plain["curves"])
+        if plain["operating_point"] is not None:
+            plain["operating_point"] = OperatingPoint.from_dict(plain["operating_point"])
+        if plain.get("within_sources") is not None:
+            plain["within_sources"] = WithinSources.from_dict(plain["within_sources"])
+        plain["breakdowns"] = [Breakdown.from_dict(entry) for entry in plain.get("breakdowns", [])]
+        plain["mistakes"] = [Mistake(**entry) for entry in plain.get("mistakes", [])]
         return cls(**plain)
 
     def save_predictions(self, path: Path) -> None:
@@ -160,14 +137,16 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     groups: Sequence[str] | None = None,
+    ita: Floats | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
     """Judge every image of a manifest with the scorer and sum up.
 
     `groups`: one id a row, images that depend on each other (one patient, one lesion, the same picture)
     share it; without it every image stands for itself, and intervals are too narrow where images do depend
-    on each other. `progress` is called with (images done, images in all). Raises ManifestError when there
-    is no image, and RuntimeError when the scorer does not answer each path in order.
+    on each other. `ita`: individual typology angle a row in degrees, NaN unknown, for figures by skin tone
+    (see `skin_tone.estimate_angles`). `progress` is called with (images done, images in all). Raises
+    ManifestError when there is no image, and RuntimeError when the scorer does not answer each path in order.
     """
     table = manifest.table
     predictions: list[Prediction] = []
@@ -181,7 +160,7 @@ def evaluate(
     if len(predictions) != len(paths):
         raise RuntimeError(f"the scorer answered {len(predictions)} of {len(paths)} images")
     return summarise(
-        _join(table, predictions, groups),
+        join(table, predictions, groups, ita),
         name=name,
         operating_point=scorer.operating_point,
         bundle_digest=scorer.digest,
@@ -195,7 +174,7 @@ def summarise(
     rows: pd.DataFrame,
     *,
     name: str,
-    operating_point: OperatingPoint,
+    operating_point: OperatingPoint | None,
     bundle_digest: str,
     manifest_digest: str,
     resamples: int = 1000,
@@ -204,81 +183,45 @@ def summarise(
     """Figures, counts and curves of judged images.
 
     `rows`: `source, path, image_id, y_true` 0/1, `y_prob` (calibrated, NaN when the image could not be
-    decoded), `decision, group`, and `reason` if there is one. A refused image counts as referred: a
+    decoded), `decision, group`, and `reason` if there is one; `age_approx, sex, anatom_site_general,
+    diagnosis, ita`, such as there are, for figures by subgroup. A refused image counts as referred: a
     melanoma as found, any other image as a false alarm. Raises ManifestError when a column or a value does
     not fit.
     """
-    _check(rows, name)
-    outcomes = _read_outcomes(rows)
-    melanoma, referred = outcomes.y_true == 1, outcomes.referred
+    check(rows, name)
+    outcomes = read_outcomes(rows)
+    confusion = _count_decisions(outcomes)
+    drawn = {"resamples": resamples, "seed": seed}
     return EvaluationReport(
         name=name,
         n=len(rows),
-        n_melanoma=int(melanoma.sum()),
-        n_other=int((~melanoma).sum()),
+        n_melanoma=confusion.tp + confusion.fn,
+        n_other=confusion.fp + confusion.tn,
         n_groups=int(outcomes.group.max()) + 1,
         coverage=float(outcomes.assessed.mean()),
-        figures=estimate_figures(outcomes, resamples=resamples, seed=seed),
-        confusion=Confusion(
-            tp=int((melanoma & referred).sum()),
-            fp=int((~melanoma & referred).sum()),
-            tn=int((~melanoma & ~referred).sum()),
-            fn=int((melanoma & ~referred).sum()),
-        ),
+        figures=estimate_figures(outcomes, **drawn),
+        confusion=confusion,
         refusals=_count_refusals(rows, outcomes),
-        curves=_draw_curves(outcomes),
+        curves=draw_curves(outcomes),
         operating_point=operating_point,
         bundle_digest=bundle_digest,
         manifest_digest=manifest_digest,
         resamples=resamples,
         seed=seed,
+        within_sources=average_within(rows, outcomes, **drawn),
+        breakdowns=break_down(rows, outcomes, **drawn),
+        mistakes=find_worst(rows),
         rows=rows,
     )
 
 
-def _join(
-    table: pd.DataFrame, predictions: Sequence[Prediction], groups: Sequence[str] | None
-) -> pd.DataFrame:
-    """One row an image: what the manifest knows and what the scorer said."""
-    rows = table[["source", "path", "image_id", "y_true"]].reset_index(drop=True)
-    answers = [(p.y_prob, str(p.decision), p.reason, p.error) for p in predictions]
-    said = pd.DataFrame(answers, columns=["y_prob", "decision", "reason", "error"], dtype="object")
-    said["y_prob"] = said["y_prob"].astype("float64")
-    ids = [str(number) for number in range(len(rows))] if groups is None else list(groups)
-    if len(ids) != len(rows):
-        raise ValueError(f"{len(ids)} group ids for {len(rows)} images")
-    return pd.concat([rows, said, pd.Series(ids, name="group", dtype="object")], axis=1)
-
-
-def _check(rows: pd.DataFrame, name: str) -> None:
-    """Raise ManifestError at the first thing that would make figures wrong."""
-    missing = [column for column in _COLUMNS if column not in rows.columns]
-    if missing:
-        raise ManifestError(f"{name}: the predictions lack the column {missing[0]}")
-    if rows.empty:
-        raise ManifestError(f"{name}: there is no image to evaluate")
-    if not rows["y_true"].isin([0, 1]).all():
-        raise ManifestError(f"{name}: y_true must be 0 or 1 in every row")
-    if not rows["decision"].isin([str(decision) for decision in Decision]).all():
-        raise ManifestError(f"{name}: decision must be one of {', '.join(Decision)} in every row")
-    if not (rows["y_prob"].between(0, 1) | rows["y_prob"].isna()).all():
-        raise ManifestError(f"{name}: y_prob must lie between 0 and 1")
-    if (rows["y_prob"].isna() & (rows["decision"] != Decision.CANNOT_ASSESS)).any():
-        raise ManifestError(f"{name}: a row without y_prob must have the decision {Decision.CANNOT_ASSESS}")
-
-
-def _read_outcomes(rows: pd.DataFrame) -> Outcomes:
-    """The columns as arrays; an image without a group id is a group of its own."""
-    codes, found = pd.factorize(rows["group"])
-    group = codes.astype(np.int64)
-    alone = np.flatnonzero(group < 0)
-    group[alone] = len(found) + np.arange(len(alone))
-    return Outcomes(
-        y_true=rows["y_true"].to_numpy(dtype=np.int64),
-        y_prob=rows["y_prob"].to_numpy(dtype=np.float64),
-        referred=(rows["decision"] != Decision.NO_SIGN).to_numpy(dtype=np.bool_),
-        assessed=(rows["decision"] != Decision.CANNOT_ASSESS).to_numpy(dtype=np.bool_),
-        group=group,
+def _count_decisions(outcomes: Outcomes) -> Confusion:
+    melanoma, referred = outcomes.y_true == 1, outcomes.referred
+    return Confusion(
+        tp=int((melanoma & referred).sum()),
+        fp=int((~melanoma & referred).sum()),
+        tn=int((~melanoma & ~referred).sum()),
+        fn=int((melanoma & ~referred).sum()),
     )
 
 
@@ -294,17 +237,3 @@ def _count_refusals(rows: pd.DataFrame, outcomes: Outcomes) -> list[Refusal]:
         Refusal(str(text), int(melanoma[reason == text].sum()), int((~melanoma[reason == text]).sum()))
         for text in reason.value_counts().index
     ]
-
-
-def _draw_curves(outcomes: Outcomes) -> Curves:
-    """The curves of the assessed images."""
-    y_true, y_prob = outcomes.y_true[outcomes.assessed], outcomes.y_prob[outcomes.assessed]
-    roc: Points = []
-    precision_recall: Points = []
-    if len(np.unique(y_true)) == 2:
-        (tp,), (fp,) = Ranking.of(y_true, y_prob).cumulate(np.ones((1, len(y_true))))
-        roc = thin(fp / fp[-1], tp / tp[-1])
-        precision_recall = thin(tp[1:] / tp[-1], tp[1:] / (tp + fp)[1:])
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    other, melanoma = (np.histogram(y_prob[y_true == label], bins=edges)[0].tolist() for label in (0, 1))
-    return Curves(roc, precision_recall, count_bins(y_true, y_prob), melanoma, other)

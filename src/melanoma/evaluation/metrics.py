@@ -5,7 +5,7 @@ and gives each image the number of times its group was drawn. One sort serves al
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ Bools = NDArray[np.bool_]
 
 ECE_BINS = 15
 LEVEL = 0.95
+MIN_SENSITIVITY = 0.8  # of the partial AUROC, as in the ISIC 2024 challenge
 INTERVAL_METHOD = "95 % percentile bootstrap over groups; Clopper-Pearson for a proportion of exactly 0 or 1"
 _WEIGHTS_AT_ONCE = 1_000_000
 
@@ -66,6 +67,11 @@ class Outcomes:
     assessed: Bools
     group: NDArray[np.int64]
 
+    def subset(self, where: Bools) -> Self:
+        """Some of the images, by mask (n,), their groups numbered anew."""
+        parts = {f.name: getattr(self, f.name)[where] for f in fields(self)}
+        return type(self)(**{**parts, "group": np.unique(parts["group"], return_inverse=True)[1]})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
@@ -102,6 +108,14 @@ class Ranking:
         """Area under the ROC curve, ties counted half; `weights` (r, n) to (r,), NaN without both classes."""
         return _auroc(*self.cumulate(weights))
 
+    def partial_auroc(self, weights: Floats) -> Floats:
+        """Area under the ROC curve and above a sensitivity of 80 %, from 0 to 0.2; chance gives 0.02.
+
+        `weights` (r, n) to (r,), NaN without both classes. The measure of the ISIC 2024 challenge (data:
+        Kurtansky et al. 2024, SLICE-3D), which does not divide by 0.2 either.
+        """
+        return _partial_auroc(*self.cumulate(weights))
+
     def average_precision(self, weights: Floats) -> Floats:
         """Precision averaged over the steps in recall; `weights` (r, n) to (r,), NaN without both classes.
 
@@ -110,22 +124,13 @@ class Ranking:
         return _average_precision(*self.cumulate(weights))
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """One bar of a reliability diagram: mean `y_prob`, share of melanoma, number of images."""
-
-    y_prob: float
-    observed: float
-    count: int
-
-
 def estimate_figures(outcomes: Outcomes, *, resamples: int = 1000, seed: int = 0) -> dict[str, Estimate]:
     """Every figure with its 95 % interval, by name.
 
     `accuracy` takes melanoma from a probability of one half on, the convention of published accuracies;
     `accuracy_at_operating_point, sensitivity, specificity, ppv, npv` are those of the decisions. All are over
     all images, one that was not assessed counting as melanoma found or false alarm; `coverage` is the share
-    that was assessed; `auroc, average_precision, brier, ece` are those of `y_prob` on the
+    that was assessed; `auroc, partial_auroc, average_precision, brier, ece` are those of `y_prob` on the
     assessed images; `auroc_all` takes every image that has a `y_prob`. Intervals are percentile bootstrap
     intervals over groups (Efron & Tibshirani 1993, chapter 13). Where a proportion is exactly 0 or 1 all
     resamples agree, so the Clopper-Pearson bound with the number of groups as the sample size stands
@@ -135,32 +140,54 @@ def estimate_figures(outcomes: Outcomes, *, resamples: int = 1000, seed: int = 0
     """
     sums = _Sums(outcomes)
     points = sums.figures(np.ones((1, len(outcomes.y_true))))
-    parts = [sums.figures(weights) for weights in _draw(outcomes.group, resamples, seed)]
+    parts = [sums.figures(weights) for weights in draw_weights(outcomes.group, resamples, seed)]
     trials = _count_trials(outcomes)
     figures = {}
     for name, point in points.items():
         drawn = np.concatenate([part[name] for part in parts])
-        figures[name] = _estimate(float(point[0]), drawn, trials.get(name), _explain_missing(name, outcomes))
+        missing = _explain_missing(name, outcomes)
+        figures[name] = estimate(float(point[0]), drawn, trials=trials.get(name), missing=missing)
     return figures
 
 
-def count_bins(y_true: NDArray[np.int64], y_prob: Floats, bins: int = ECE_BINS) -> list[Bin]:
-    """The reliability diagram's bins that hold an image, of equal width. `y_true` 0/1, `y_prob` in [0, 1]."""
-    place = _bin(y_prob, bins)
-    count = np.bincount(place, minlength=bins)
-    total, observed = (np.bincount(place, weights=w, minlength=bins) for w in (y_prob, y_true))
-    return [
-        Bin(float(total[b] / count[b]), float(observed[b] / count[b]), int(count[b]))
-        for b in np.flatnonzero(count)
-    ]
+def draw_weights(group: NDArray[np.int64], resamples: int, seed: int) -> Iterator[Floats]:
+    """Weights (r, n) of `resamples` bootstrap draws of groups, a bounded number at a time.
+
+    `group` (n,) numbered 0 .. G-1.
+    """
+    rng = np.random.default_rng(seed)
+    groups = int(group.max()) + 1
+    at_once = max(1, _WEIGHTS_AT_ONCE // len(group))
+    for first in range(0, resamples, at_once):
+        rows = min(at_once, resamples - first)
+        counts = [np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(rows)]
+        yield np.stack(counts).astype(np.float64)[:, group]
 
 
-def thin(x: Floats, y: Floats, keep: int = 200) -> list[tuple[float, float]]:
-    """At most `keep` points of a curve with both ends, evenly spread along its steps. `x`, `y` (m,)."""
-    path = np.r_[0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))]
-    chosen = np.unique(np.searchsorted(path, np.linspace(0, path[-1], keep)))
-    chosen[-1] = len(x) - 1
-    return [(float(x[i]), float(y[i])) for i in chosen]
+def estimate(value: float, drawn: Floats, *, trials: int | None = None, missing: str = "") -> Estimate:
+    """A figure with the interval that its resampled values (r,) give; NaN stands for "does not exist".
+
+    `trials`: of a proportion, the number of groups that its denominator holds. `missing` says why there is
+    no figure, should there be none.
+    """
+    if not np.isfinite(value):
+        return Estimate(None, None, None, missing)
+    if trials is not None and value in (0.0, 1.0):
+        low, high = _bound_extreme(value, trials)
+        return Estimate(value, low, high, "exact bound")
+    kept = drawn[np.isfinite(drawn)]
+    dropped = len(drawn) - len(kept)
+    if len(kept) * 2 < len(drawn) or len(kept) == 0:
+        return Estimate(value, None, None, "too few images for an interval", dropped)
+    low, high = (float(q) for q in np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    if low == high:
+        return Estimate(value, None, None, "every resample gave the same value", dropped)
+    return Estimate(value, low, high, "", dropped)
+
+
+def place_in_bins(y_prob: Floats, bins: int) -> NDArray[np.int64]:
+    """Index of the bin of equal width, 1.0 in the last one."""
+    return np.minimum((y_prob * bins).astype(np.int64), bins - 1)
 
 
 class _Sums:
@@ -183,7 +210,7 @@ class _Sums:
         ]
         y_prob = np.where(assessed, outcomes.y_prob, 0.0)
         gap = np.where(assessed, y_true - y_prob, 0.0)
-        in_bin = _bin(y_prob, ECE_BINS)[:, None] == np.arange(ECE_BINS)
+        in_bin = place_in_bins(y_prob, ECE_BINS)[:, None] == np.arange(ECE_BINS)
         self._terms = np.column_stack([*cells, gap**2, gap[:, None] * in_bin]).astype(np.float64)
 
     def figures(self, weights: Floats) -> dict[str, Floats]:
@@ -198,6 +225,7 @@ class _Sums:
             "accuracy": _divide(right, tp + fp + tn + fn),
             "accuracy_at_operating_point": _divide(tp + tn, tp + fp + tn + fn),
             "auroc": auroc,
+            "partial_auroc": _partial_auroc(*curve),
             "average_precision": _average_precision(*curve),
             "sensitivity": _divide(tp, tp + fn),
             "specificity": _divide(tn, tn + fp),
@@ -208,37 +236,6 @@ class _Sums:
             "coverage": _divide(assessed, tp + fp + tn + fn),
             "auroc_all": auroc if self._same else self._ranking_all.auroc(weights),
         }
-
-
-def _draw(group: NDArray[np.int64], resamples: int, seed: int) -> Iterator[Floats]:
-    """Weights (r, n) of `resamples` bootstrap draws of groups, a bounded number at a time."""
-    rng = np.random.default_rng(seed)
-    groups = int(group.max()) + 1
-    at_once = max(1, _WEIGHTS_AT_ONCE // len(group))
-    for first in range(0, resamples, at_once):
-        rows = min(at_once, resamples - first)
-        counts = [np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(rows)]
-        yield np.stack(counts).astype(np.float64)[:, group]
-
-
-def _estimate(value: float, drawn: Floats, trials: int | None, missing: str) -> Estimate:
-    """The interval of one figure from its resampled values; `trials` only for a proportion.
-
-    `missing` says why there is no figure, should there be none.
-    """
-    if not np.isfinite(value):
-        return Estimate(None, None, None, missing)
-    if trials is not None and value in (0.0, 1.0):
-        low, high = _bound_extreme(value, trials)
-        return Estimate(value, low, high, "exact bound")
-    kept = drawn[np.isfinite(drawn)]
-    dropped = len(drawn) - len(kept)
-    if len(kept) * 2 < len(drawn) or len(kept) == 0:
-        return Estimate(value, None, None, "too few images for an interval", dropped)
-    low, high = (float(q) for q in np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    if low == high:
-        return Estimate(value, None, None, "every resample gave the same value", dropped)
-    return Estimate(value, low, high, "", dropped)
 
 
 def _explain_missing(name: str, outcomes: Outcomes) -> str:
@@ -279,6 +276,17 @@ def _auroc(true_positive: Floats, false_positive: Floats) -> Floats:
     return _divide(area, true_positive[:, -1] * false_positive[:, -1])
 
 
+def _partial_auroc(true_positive: Floats, false_positive: Floats) -> Floats:
+    """The curve's steps are trapezia; of the one that crosses the floor only the triangle above counts."""
+    floor = MIN_SENSITIVITY * true_positive[:, -1:]
+    above = np.maximum(true_positive - floor, 0)
+    climb = np.diff(true_positive, axis=1)
+    part = _divide(np.minimum(true_positive[:, 1:] - floor, climb), climb, empty=1.0)
+    width = np.diff(false_positive, axis=1) * np.maximum(part, 0)
+    area = np.sum(width * (above[:, 1:] + above[:, :-1]) / 2, axis=1)
+    return _divide(area, true_positive[:, -1] * false_positive[:, -1])
+
+
 def _average_precision(true_positive: Floats, false_positive: Floats) -> Floats:
     precision = _divide(true_positive[:, 1:], (true_positive + false_positive)[:, 1:], empty=0.0)
     area = np.sum(np.diff(true_positive, axis=1) * precision, axis=1)
@@ -290,8 +298,3 @@ def _divide(numerator: Floats, denominator: Floats, empty: float = np.nan) -> Fl
     result: Floats = np.full(np.shape(denominator), empty)
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result
-
-
-def _bin(y_prob: Floats, bins: int) -> NDArray[np.int64]:
-    """Index of the bin of equal width, 1.0 in the last one."""
-    return np.minimum((y_prob * bins).astype(np.int64), bins - 1)

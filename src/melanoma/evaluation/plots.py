@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from melanoma.evaluation.evaluate import HISTOGRAM_BINS, EvaluationReport
+from melanoma.evaluation.curves import HISTOGRAM_BINS
+from melanoma.evaluation.evaluate import EvaluationReport
 
 BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#6B6B6B"
 _INK = "#1F2328"
@@ -91,8 +92,9 @@ def plot_probabilities(report: EvaluationReport) -> Figure:
         share = np.array(counts) / max(sum(counts), 1)
         axes.stairs(share, edges, fill=True, color=color, alpha=0.25)
         axes.stairs(share, edges, color=color, linewidth=1.6, label=f"{label} ({sum(counts):,})")
-    threshold = report.operating_point.threshold
-    axes.axvline(threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
+    if report.operating_point is not None:
+        threshold = report.operating_point.threshold
+        axes.axvline(threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.3g}")
     axes.set_xlim(0, 1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:.0%}")

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from melanoma.evaluation import plots
+from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
+from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.metrics import Estimate
+from melanoma.evaluation.mistakes import Mistake
+from melanoma.evaluation.subgroups import MIN_OF_CLASS, SHOWN
+from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.files import write_text
 from melanoma.version import __version__
 
@@ -24,6 +29,10 @@ DISCLAIMER = (
 
 _FIGURES = {
     "auroc": ("AUROC", "chance that a melanoma gets a higher probability than another image"),
+    "partial_auroc": (
+        "Partial AUROC",
+        "area of the ROC curve above a sensitivity of 80 %; from 0 to 0.2, chance gives 0.02",
+    ),
     "sensitivity": ("Sensitivity", "share of the melanomas that are referred"),
     "specificity": ("Specificity", "share of the other images that are not referred"),
     "accuracy": ("Accuracy", "share of all images called right at a probability of one half"),
@@ -39,6 +48,17 @@ _FIGURES = {
     "coverage": ("Coverage", "share of the images that could be assessed"),
     "auroc_all": ("AUROC, all", "with the refused images that have a probability"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One image of a montage. `uri` holds a thumbnail."""
+
+    uri: str
+    name: str
+    y_prob: float
+    diagnosis: str
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +78,13 @@ def save(
     facts: Mapping[str, str] | None = None,
     history: Sequence[Mapping[str, float]] | None = None,
     notice: str | None = None,
+    comparison: Comparison | None = None,
+    looks: LookCount | None = None,
 ) -> None:
     """Write `evaluation.json`, `predictions.csv` (with a column `dataset`) and `report.html` into a folder.
 
-    The folder is made if need be; each file is replaced as a whole. Raises OutputError when one cannot be
-    written.
+    See `render_report` for what the page needs; it reads the files of the worst errors again. The folder is
+    made if need be; each file is replaced as a whole. Raises OutputError when one cannot be written.
     """
     document = {
         "format_version": FORMAT_VERSION,
@@ -70,9 +92,19 @@ def save(
         "title": title,
         "notice": notice,
         "facts": dict(facts or {}),
+        "test_looks": None if looks is None else asdict(looks),
+        "comparison": None if comparison is None else comparison.to_dict(),
         "evaluations": [report.to_dict() for report in reports],
     }
-    page = render_report(reports, title=title, facts=facts or {}, history=history, notice=notice)
+    page = render_report(
+        reports,
+        title=title,
+        facts=facts or {},
+        history=history,
+        notice=notice,
+        comparison=comparison,
+        looks=looks,
+    )
     write_text(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     rows = [_name_rows(report.rows, report.name) for report in reports if report.rows is not None]
     if rows:
@@ -87,15 +119,40 @@ def render_report(
     facts: Mapping[str, str],
     history: Sequence[Mapping[str, float]] | None = None,
     notice: str | None = None,
+    comparison: Comparison | None = None,
+    looks: LookCount | None = None,
 ) -> str:
     """One HTML page that needs no other file, no script and no network.
 
     `reports` in the order of the columns; the last one is the one that counts (the test images) and leads
-    the page. `facts`: provenance, shown as given. `notice`: a banner on top. Raises ValueError without a
-    report.
+    the page. `facts`: provenance, shown as given. `notice`: a banner on top. `comparison`: of the last
+    report's model with another. `looks`: how often the last report's images were looked at, None when they
+    are no test images. Raises ValueError without a report.
     """
     if not reports:
         raise ValueError("a report page needs at least one evaluation")
+    lead = reports[-1]
+    missed, alarms = _show_mistakes(lead.mistakes)
+    return _make_environment().get_template("report.html.j2").render(
+        title=title,
+        notice=notice,
+        disclaimer=DISCLAIMER,
+        reports=reports,
+        lead=lead,
+        labels=_FIGURES,
+        figure_rows=_list_figures(reports),
+        subgroup_columns=SHOWN,
+        min_of_class=MIN_OF_CLASS,
+        comparison=comparison,
+        looks=looks,
+        missed=missed,
+        alarms=alarms,
+        pictures=_draw(reports, history),
+        facts={"melanoma version": __version__, **facts},
+    )  # fmt: skip
+
+
+def _make_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("melanoma.evaluation"),
         autoescape=True,
@@ -103,20 +160,25 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        notice=notice,
-        disclaimer=DISCLAIMER,
-        reports=reports,
-        lead=reports[-1],
-        labels=_FIGURES,
-        figure_rows=_list_figures(reports),
-        pictures=_draw(reports, history),
-        facts={"melanoma version": __version__, **facts},
-        number=_format_number,
-        interval=_format_interval,
-        percent=_format_percent,
-    )
+    environment.globals |= {
+        "number": _format_number,
+        "interval": _format_interval,
+        "percent": _format_percent,
+        "signed": _format_signed,
+        "chance": _format_chance,
+    }
+    return environment
+
+
+def _show_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Tile], list[Tile]]:
+    """Misses and false alarms with their thumbnails."""
+    thumbnails = shrink(mistake.path for mistake in mistakes)
+    tiles: dict[bool, list[Tile]] = {True: [], False: []}
+    for mistake in mistakes:
+        seen = thumbnails[mistake.path]
+        name, diagnosis = shorten(mistake.image_id), shorten(mistake.diagnosis, 40)
+        tiles[mistake.missed].append(Tile(seen.uri, name, mistake.y_prob, diagnosis, seen.readable))
+    return tiles[True], tiles[False]
 
 
 def _name_rows(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -154,6 +216,15 @@ def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
 
 def _format_number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _format_signed(value: float | None) -> str:
+    """With its sign, so that a difference cannot be taken for a figure."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _format_chance(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _format_percent(share: float) -> str:

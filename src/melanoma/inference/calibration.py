@@ -1,6 +1,7 @@
 """From a network's logit to a probability that means what it says, at a stated prevalence."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -27,6 +28,11 @@ class Calibration:
         """Logit (n,) to calibrated probability float64 (n,) in [0, 1]."""
         return sigmoid(self.slope * np.asarray(logit, dtype=np.float64) + self.intercept)
 
+    def move(self, prevalence: float) -> Self:
+        """The same calibration at another prevalence in (0, 1): `rebase` of all that it gives."""
+        shift = _log_odds(prevalence) - _log_odds(self.prevalence)
+        return replace(self, intercept=self.intercept + shift, prevalence=prevalence)
+
     def to_dict(self) -> dict[str, float | int]:
         """The values as plain JSON types."""
         return asdict(self)
@@ -48,15 +54,24 @@ def fit_calibration(logit: NDArray[np.floating], y_true: NDArray[np.int64]) -> C
     if n_positive == 0 or n_negative == 0:
         raise CalibrationError("the calibration images hold one class only; give images of both")
     target = np.where(y_true == 1, (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2))
-    values = np.asarray(logit, dtype=np.float64)
-    centre, spread = float(np.mean(values)), float(np.std(values)) or 1.0
-    weight, offset = _newton((values - centre) / spread, target)
+    slope, intercept = fit_logistic(logit, target)
     return Calibration(
-        slope=weight / spread,
-        intercept=offset - weight * centre / spread,
+        slope=slope,
+        intercept=intercept,
         prevalence=n_positive / (n_positive + n_negative),
         n=n_positive + n_negative,
     )
+
+
+def fit_logistic(logit: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[float, float]:
+    """Slope and intercept that minimise the negative log-likelihood; `logit` (n,), `target` in [0, 1] (n,).
+
+    Targets of 0 and 1 that a threshold on the logit separates have no minimum; the slope is then just large.
+    """
+    values = np.asarray(logit, dtype=np.float64)
+    centre, spread = float(np.mean(values)), float(np.std(values)) or 1.0
+    weight, offset = _newton((values - centre) / spread, np.asarray(target, dtype=np.float64))
+    return weight / spread, offset - weight * centre / spread
 
 
 def rebase(y_prob: FloatArray, prevalence: float, new_prevalence: float) -> FloatArray:
@@ -91,6 +106,10 @@ def _newton(logit: FloatArray, target: FloatArray, steps: int = 50) -> tuple[flo
             break
         weights, loss = weights - size * step, new_loss
     return float(weights[0]), float(weights[1])
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def _loss(values: FloatArray, target: FloatArray) -> float:
