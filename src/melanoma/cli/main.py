@@ -8,7 +8,20 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from melanoma.cli import audit, calibrate, data, demo, evaluate, export, models, predict, split, streams, track, train
+from melanoma.cli import (
+    audit,
+    calibrate,
+    data,
+    demo,
+    evaluate,
+    export,
+    models,
+    predict,
+    split,
+    streams,
+    track,
+    train,
+)
 from melanoma.cli.progress import say
 from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, UserError
 from melanoma.version import __version__
