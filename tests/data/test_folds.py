@@ -64,13 +64,16 @@ def test_whatever_the_data_no_group_and_no_source_crosses(rows, names, min_train
     groups = table[["source", "image_id"]].assign(group_id=near)
     groups = groups if any(near) else None
     group = splits.find_groups(data, groups)
+    heard = []
     try:
-        found = folds.leave_source_out(data, seed=seed, groups=groups, min_train=min_train)
+        found = folds.leave_source_out(data, seed=seed, groups=groups, min_train=min_train, tell=heard.append)
     except SplitError as error:
         assert "cannot be held out" in str(error)  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
         return
-    assert [fold.source for fold in found] == ["a", "b", "c"]
+    made = [fold.source for fold in found]
+    assert sorted([*made, *(line.split("'")[1] for line in heard)]) == ["a", "b", "c"]
+    assert made == sorted(made)
     for fold in found:
         check_fold(fold, table, group, min_train)
 
