@@ -67,7 +67,7 @@ def load(folder: str | Path) -> Bundle:
             operating_point=OperatingPoint.from_dict(values["operating_point"]),
             facts=values.get("facts", {}),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             f"{folder / DESCRIPTION} is not complete: {error}; fetch the bundle again"
         ) from error
