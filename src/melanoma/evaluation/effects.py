@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from melanoma.evaluation.metrics import Bools, Estimate, Floats, Ranking, draw_weights, estimate
 from melanoma.inference.decision import Decision
@@ -85,8 +86,8 @@ class Effect:
 class _Pairs:
     """One change, image by image: what was said before, after, and of the control; (n,) each."""
 
-    y_true: Floats
-    group: Floats
+    y_true: NDArray[np.int64]
+    group: NDArray[np.int64]
     y_prob: dict[str, Floats]
     referred: dict[str, Bools]
 
@@ -107,9 +108,12 @@ def summarise(rows: pd.DataFrame, *, resamples: int = 1000, seed: int = 0) -> li
     """
     changes = rows["change"].drop_duplicates().tolist()
     tables = [rows[rows["change"] == change] for change in changes]
-    group = np.unique(tables[0]["group"].astype(str), return_inverse=True)[1]
+    group = pd.factorize(tables[0]["group"])[0].astype(np.int64)
     bootstrap = _Bootstrap(list(draw_weights(group, resamples, seed)))
-    return [_summarise_change(change, table, group, bootstrap) for change, table in zip(changes, tables, strict=True)]
+    return [
+        _summarise_change(change, table, group, bootstrap)
+        for change, table in zip(changes, tables, strict=True)
+    ]
 
 
 class _Bootstrap:
@@ -125,10 +129,12 @@ class _Bootstrap:
         return estimate(point, drawn, trials=trials, missing=missing)
 
 
-def _summarise_change(change: str, table: pd.DataFrame, group: Floats, bootstrap: _Bootstrap) -> Effect:
+def _summarise_change(
+    change: str, table: pd.DataFrame, group: NDArray[np.int64], bootstrap: _Bootstrap
+) -> Effect:
     moments = ("before", "after", "control")
     pairs = _Pairs(
-        table["y_true"].to_numpy(),
+        table["y_true"].to_numpy(np.int64),
         group,
         {name: table[f"y_prob_{name}"].to_numpy(np.float64) for name in moments},
         {name: (table[f"decision_{name}"] != Decision.NO_SIGN).to_numpy() for name in moments},
@@ -178,7 +184,9 @@ def _mean(values: Floats, where: Bools) -> Statistic:
 
     def mean(weights: Floats) -> Floats:
         count = weights @ share
-        return np.divide(weights @ total, count, out=np.full(len(count), np.nan), where=count > 0)
+        means: Floats = np.full(len(count), np.nan)
+        np.divide(weights @ total, count, out=means, where=count > 0)
+        return means
 
     return mean
 

@@ -64,7 +64,7 @@ def occlude(image: Pixels, rng: np.random.Generator) -> Occlusion:
         if not (rest & cover).any():
             break
         cover |= _widen(rest) & found.field
-    patch = _choose_patch(found.field & ~cover, np.count_nonzero(cover), rng)
+    patch = _choose_patch(found.field & ~cover, int(cover.sum()), rng)
     if patch is None or (skin & ~patch).mean() < MIN_SKIN:
         return Occlusion(hidden, None, alone, float(cover.mean()), NO_ROOM)
     elsewhere = fill(image, patch, skin & ~patch, rng)
@@ -80,7 +80,7 @@ def fill(image: Pixels, where: Mask, skin: Mask, rng: np.random.Generator) -> Pi
     weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), softness)
     weight = np.where(where, np.maximum(weight, 0.5) * 2 - 1, 0)[..., None]
     mixed = image + weight * (filled - image)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(mixed), 0, 255), dtype=np.uint8)
 
 
 def _widen(mask: Mask) -> Mask:

@@ -25,7 +25,7 @@ TITLES: Final = {
     **{change.name: (change.title, change.strength) for change in CHANGES},
     LESION_HIDDEN: (
         "Lesion hidden",
-        "filled with the surrounding skin; the control is as large a patch beside it, filled in the same way",
+        "with a margin, filled with the skin around it",
     ),
     LESION_ALONE: ("Lesion alone", "with a margin of skin, all else grey"),
 }
@@ -48,6 +48,7 @@ COLUMNS: Final = (
 )
 MAX_SIDE: Final = 1024  # pixels
 _MIN_SIDE = 256
+_KNOWN = COLUMNS[:4]  # of the manifest
 
 Row = dict[str, Any]
 
@@ -81,13 +82,14 @@ def judge(
     would be averaged away before the network sees it. `progress` is called with (images done, images in
     all). Raises ManifestError when not one image can be read.
     """
-    known = table[["source", "path", "image_id", "y_true"]].assign(group=list(groups)).to_dict("records")
+    columns = [table[name].tolist() for name in _KNOWN]
+    known = [dict(zip((*_KNOWN, "group"), row, strict=True)) for row in zip(*columns, groups, strict=True)]
     rows: list[Row] = []
     unreadable = []
     jobs = zip(table["path"].tolist(), table["content_digest"].tolist(), strict=True)
     for number, found in enumerate(_run(partial(_judge_file, predictor, seed), list(jobs))):
         if isinstance(found, str):
-            unreadable.append((str(known[number]["path"]), found))
+            unreadable.append((known[number]["path"], found))
         else:
             rows += [{**known[number], **row} for row in found]
         if progress is not None:

@@ -133,7 +133,7 @@ def render_report(
         raise ValueError("a report page needs at least one evaluation")
     lead = reports[-1]
     missed, alarms = _show_mistakes(lead.mistakes)
-    return _make_environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         title=title,
         notice=notice,
         disclaimer=DISCLAIMER,
@@ -152,7 +152,8 @@ def render_report(
     )  # fmt: skip
 
 
-def _make_environment() -> Environment:
+def make_environment() -> Environment:
+    """Where the pages' templates are, and how they write numbers."""
     environment = Environment(
         loader=PackageLoader("melanoma.evaluation"),
         autoescape=True,
@@ -161,9 +162,9 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "number": _format_number,
+        "number": format_number,
         "interval": _format_interval,
-        "percent": _format_percent,
+        "percent": format_percent,
         "signed": _format_signed,
         "chance": _format_chance,
     }
@@ -199,22 +200,28 @@ def _draw(
     lead = reports[-1]
     refused = "; refused images count as referred" if lead.refusals else ""
     pictures = [
-        _embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
-        _embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
-        _embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
-        _embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
+        embed_plot(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
+        embed_plot(
+            plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."
+        ),
+        embed_plot(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
+        embed_plot(
+            plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."
+        ),
     ]
     if history:
-        pictures.append(_embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
+        pictures.append(embed_plot(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
     return pictures
 
 
-def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
+def embed_plot(figure: Figure, caption: str, wide: bool = False) -> Picture:
+    """A plot of a page, whole, with its caption; `wide` takes all columns."""
     content = base64.b64encode(plots.to_svg(figure).encode()).decode()
     return Picture(caption, f"data:image/svg+xml;base64,{content}", wide)
 
 
-def _format_number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
+    """Three decimals; a dash for what does not exist."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -227,7 +234,7 @@ def _format_chance(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
-def _format_percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """One decimal, but none for a round share; never rounded up to all or down to none."""
     if 0 < share < 0.0005 or 0.9995 < share < 1:
         return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"

@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from melanoma.data.manifest import Manifest
 from melanoma.evaluation import pairs
@@ -17,16 +15,28 @@ from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.predictor import Predictor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Images drawn from a manifest, at most `images` of each class, with the group of every row.
+
+    `n_given`: images there were to draw from, by names of `effects.CLASSES`.
+    """
+
+    manifest: Manifest
+    groups: list[str]
+    images: int
+    n_given: dict[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class StressReport:
     """What every change does to one model on some images.
 
-    `n`: images judged, `n_given`: images there were, by names of `effects.CLASSES`. `images`: at most so many
-    of a class were drawn. `unreadable`: path and reason of drawn images that could not be read. `effects`: in the
-    order of `pairs.TITLES`. `rows`: as `pairs.Judged` has them.
+    `n`: images judged, by names of `effects.CLASSES`; `n_given, images` as in `Sample`. `unreadable`: path and
+    reason of drawn images that could not be read. `effects`: in the order of `pairs.TITLES`. `rows`: as
+    `pairs.Judged` has them.
     """
 
-    name: str
     n: dict[str, int]
     n_given: dict[str, int]
     n_groups: int
@@ -52,56 +62,50 @@ class StressReport:
         return parts | {"effects": effects, "operating_point": asdict(self.operating_point)}
 
 
-def run(
-    predictor: Predictor,
-    manifest: Manifest,
-    groups: Sequence[str],
-    *,
-    name: str,
-    images: int = 200,
-    resamples: int = 1000,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> StressReport:
-    """Draw images, judge each with and without every change, and sum up.
+def draw_sample(manifest: Manifest, groups: Sequence[str], images: int, seed: int) -> Sample:
+    """Draw at most `images` images of each class, by group. `groups`: one id a row.
 
-    `groups`: one id a row of the manifest, images that depend on each other share it. `images`: at most so many
-    of each class. `progress` is called with (images done, images in all). Raises ManifestError when not one
-    image can be read.
+    Groups come in an order that depends on the seed and on what they hold; the last one of a class may be cut. So
+    images that depend on each other are drawn together, and a few images more or less in the data
+    leave most of the others where they are.
     """
-    drawn = draw_sample(manifest.table, groups, images, seed)
-    chosen = manifest.table.iloc[drawn]
-    judged = pairs.judge(predictor, chosen, [groups[row] for row in drawn], seed=seed, progress=progress)
-    once = judged.rows.drop_duplicates(["source", "image_id"])
-    return StressReport(
-        name=name,
-        n=_count(once["y_true"]),
-        n_given=_count(manifest.table["y_true"]),
-        n_groups=once["group"].nunique(),
-        images=images,
-        unreadable=list(judged.unreadable),
-        effects=summarise(judged.rows, resamples=resamples, seed=seed),
-        operating_point=predictor.operating_point,
-        bundle_digest=predictor.digest,
-        manifest_digest=manifest.digest,
-        resamples=resamples,
-        seed=seed,
-        rows=judged.rows,
-    )
-
-
-def draw_sample(table: pd.DataFrame, groups: Sequence[str], images: int, seed: int) -> NDArray[np.int64]:
-    """Row numbers of at most `images` images of each class, drawn by group, in the order of the table.
-
-    `table` of a manifest. Groups come in an order that depends on the seed and on what they hold; the last one of
-    a class may be cut. So images that depend on each other are drawn together, and a few images more or
-    less in the data leave most of the others where they are.
-    """
+    table = manifest.table
     keys = [hashlib.sha256(f"{seed}\0{digest}".encode()).hexdigest() for digest in table["content_digest"]]
     rows = pd.DataFrame({"y_true": table["y_true"].to_numpy(), "group": list(groups), "key": keys})
     rows["turn"] = rows.groupby("group")["key"].transform("min")
     taken = rows.sort_values(["turn", "key"], kind="stable").groupby("y_true", sort=False).head(images)
-    return np.sort(taken.index.to_numpy(dtype=np.int64))
+    drawn = sorted(taken.index.tolist())
+    return Sample(manifest.subset(drawn), [groups[row] for row in drawn], images, _count(table["y_true"]))
+
+
+def run(
+    predictor: Predictor,
+    sample: Sample,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> StressReport:
+    """Judge each image with and without every change, and sum up.
+
+    `progress` is called with (images done, images in all). Raises ManifestError when not one image can be read.
+    """
+    judged = pairs.judge(predictor, sample.manifest.table, sample.groups, seed=seed, progress=progress)
+    once = judged.rows.drop_duplicates(["source", "image_id"])
+    return StressReport(
+        n=_count(once["y_true"]),
+        n_given=sample.n_given,
+        n_groups=once["group"].nunique(),
+        images=sample.images,
+        unreadable=list(judged.unreadable),
+        effects=summarise(judged.rows, resamples=resamples, seed=seed),
+        operating_point=predictor.operating_point,
+        bundle_digest=predictor.digest,
+        manifest_digest=sample.manifest.digest,
+        resamples=resamples,
+        seed=seed,
+        rows=judged.rows,
+    )
 
 
 def _count(y_true: "pd.Series[int]") -> dict[str, int]:
