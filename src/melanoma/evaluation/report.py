@@ -227,7 +227,7 @@ def format_number(value: float | None) -> str:
 
 def _format_signed(value: float | None) -> str:
     """With its sign, so that a difference cannot be taken for a figure."""
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # + 0.0: no -0.000
 
 
 def _format_chance(p_value: float) -> str:

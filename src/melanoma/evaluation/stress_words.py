@@ -41,14 +41,20 @@ def state(figure: Estimate) -> str:
         return figure.note
     if figure.low is None or figure.high is None:
         return f"{figure.value:.2f}"
-    return f"{figure.value:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+    value, low, high = (
+        f"{round(x, 2) + 0.0:.2f}" for x in (figure.value, figure.low, figure.high)
+    )  # no -0.00
+    return f"{value} ({low} to {high})"
 
 
 def _describe_movement(effect: Effect) -> str:
     parts = [(part.figures["abs_delta"].changed, PLURAL[name]) for name, part in effect.classes.items()]
     moved = " and ".join(f"{_number(figure)} in {plural}" for figure, plural in parts)
     direction = _name_direction(effect.classes)
-    return f"moves y_prob by {moved}{direction}{_compare_with_noise(effect.classes)}"
+    control = (
+        "as large a patch of skin hidden" if effect.change == LESION_HIDDEN else "noise of the same energy"
+    )
+    return f"moves y_prob by {moved}{direction}{_compare_with(control, effect.classes)}"
 
 
 def _name_direction(classes: Mapping[str, ClassEffect]) -> str:
@@ -60,7 +66,7 @@ def _name_direction(classes: Mapping[str, ClassEffect]) -> str:
     return ", the classes towards each other" if signs == {"melanoma": -1, "other": 1} else ""
 
 
-def _compare_with_noise(classes: Mapping[str, ClassEffect]) -> str:
+def _compare_with(control: str, classes: Mapping[str, ClassEffect]) -> str:
     found = {name: part.figures["abs_delta"] for name, part in classes.items()}
     controls = [contrast.control for contrast in found.values() if contrast.control]
     if not controls:
@@ -71,8 +77,8 @@ def _compare_with_noise(classes: Mapping[str, ClassEffect]) -> str:
         for sign, word in ((1, "less"), (-1, "more"))
         if sign in signs.values()
     ]
-    moved = " and ".join(_number(control) for control in controls)
-    return f"; noise of the same energy moves it by {moved}, {', '.join(clear) or 'no clear difference'}"
+    moved = " and ".join(_number(figure) for figure in controls)
+    return f"; {control} moves it by {moved}, {', '.join(clear) or 'no clear difference'}"
 
 
 def _describe_flips(effect: Effect) -> str:
@@ -80,15 +86,16 @@ def _describe_flips(effect: Effect) -> str:
     said = []
     for name, part in effect.classes.items():
         lost, gained = (part.figures[figure].changed.value or 0.0 for figure in ("to_no_sign", "to_refer"))
-        said += {
-            "melanoma": [f"{format_percent(lost)} of the melanomas are lost"]
-            if lost
-            else ["no melanoma is lost"],
-            "other": [f"{format_percent(gained)} of the other images become false alarms"]
-            if gained
-            else ["no false alarm is gained"],
-            "unlabelled": [f"{format_percent(lost)} are no longer referred, {format_percent(gained)} newly"],
-        }[name]
+        if name == "melanoma":
+            said.append(
+                f"{format_percent(lost)} of the melanomas are lost" if lost else "no melanoma is lost"
+            )
+        elif name == "other":
+            alarms = f"{format_percent(gained)} of the other images become false alarms"
+            said.append(alarms if gained else "no false alarm is gained")
+        else:
+            said.append(f"{format_percent(lost)} of the unlabelled images are no longer referred")
+            said.append(f"{format_percent(gained)} newly")
     text = ", ".join(said)
     return text[:1].upper() + text[1:]
 
@@ -100,6 +107,8 @@ def _describe_ranking(effect: Effect) -> str:
         words += f"; as large a patch of skin hidden instead changes it by {state(auroc.control_difference)}"
     if effect.change == LESION_ALONE or auroc.after.low is None:
         return f"{words}."
+    lost = effect.classes["melanoma"].figures["to_no_sign"].changed.value or 0.0
+    words += f". {format_percent(lost)} of the melanomas are no longer referred"
     return f"{words}. {_WITHOUT_LESION[_sign(auroc.after, 0.5)]}"
 
 
