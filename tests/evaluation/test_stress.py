@@ -12,6 +12,7 @@ require_extra("cv2", "bench")
 from melanoma.data import manifest as manifests
 from melanoma.errors import ManifestError
 from melanoma.evaluation import pairs
+from melanoma.evaluation.effects import estimate_auroc
 from melanoma.evaluation.pairs import COLUMNS, TITLES, judge
 from melanoma.evaluation.perturbations import CHANGES
 from melanoma.evaluation.stress import draw_sample, run
@@ -132,6 +133,17 @@ def test_groups_are_drawn_whole():
     groups = [str(number % 12) for number in range(60)]
     sample = sampled(manifest, 20, groups=groups)
     assert Counter(Counter(sample.groups).values()) == {5: 4}
+
+
+def test_how_much_is_hidden_is_a_score_of_its_own(predictor, judged):
+    hidden = judged.rows[judged.rows["change"] == "lesion_hidden"]
+    assert (hidden["share_hidden"].isna() == hidden["y_prob_after"].isna()).all()
+    assert judged.rows.loc[judged.rows["change"] != "lesion_hidden", "share_hidden"].isna().all()
+    shares = hidden.assign(share_hidden=np.where(hidden["y_true"] == 1, 0.5, 0.1))
+    assert estimate_auroc(shares, "share_hidden", resamples=50).value == 1
+    assert (
+        estimate_auroc(shares[shares["y_true"] == 1], "share_hidden", resamples=50).note == "one class only"
+    )
 
 
 def test_run_sums_up(predictor, collection):

@@ -108,12 +108,24 @@ def summarise(rows: pd.DataFrame, *, resamples: int = 1000, seed: int = 0) -> li
     """
     changes = rows["change"].drop_duplicates().tolist()
     tables = [rows[rows["change"] == change] for change in changes]
-    group = pd.factorize(tables[0]["group"])[0].astype(np.int64)
+    group = _number_groups(tables[0])
     bootstrap = _Bootstrap(list(draw_weights(group, resamples, seed)))
     return [
         _summarise_change(change, table, group, bootstrap)
         for change, table in zip(changes, tables, strict=True)
     ]
+
+
+def estimate_auroc(rows: pd.DataFrame, score: str, *, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """How well one column of numbers tells melanoma by itself; rows without a label or a number are left out."""
+    y_true, values = rows["y_true"].to_numpy(np.int64), rows[score].to_numpy(np.float64)
+    known = (y_true >= 0) & np.isfinite(values)
+    bootstrap = _Bootstrap(list(draw_weights(_number_groups(rows), resamples, seed)))
+    return bootstrap.estimate(Ranking.of(y_true, values, known).auroc, missing=_ONE_CLASS)
+
+
+def _number_groups(rows: pd.DataFrame) -> NDArray[np.int64]:
+    return pd.factorize(rows["group"])[0].astype(np.int64)
 
 
 class _Bootstrap:

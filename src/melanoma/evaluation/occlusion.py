@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from melanoma.data.segmentation import SKIN_MARGIN, WORKING_SIDE, Mask, Pixels, segment
+from melanoma.data.segmentation import SKIN_MARGIN, WORKING_SIDE, Mask, Pixels, Segmentation, segment
 
 MIN_SKIN: Final = 0.05  # share of the image
 NO_LESION: Final = "no lesion was found"
 NO_SKIN: Final = "too little skin is seen around the lesion"
 NO_ROOM: Final = "no room for as large a patch beside the lesion"
-_ROUNDS = 3
+_MORE_ROUNDS = 2
 _SHIFTS = 12  # tried each time that texture is copied
 _COPIES = 6
 _GREY = 128
@@ -32,9 +32,9 @@ Floats = NDArray[np.float32]
 class Occlusion:
     """One photograph, RGB uint8 (h, w, 3) each, None where it could not be made; `reason` says why.
 
-    `hidden`: the lesion, with a margin, filled with skin. `elsewhere`: a patch of the same shape and size beside
-    the lesion filled in the same way. `alone`: the lesion with its margin, all else grey. `share`: of the image
-    that is hidden.
+    `hidden`: the lesion, with a margin, filled with skin. `elsewhere`: as many pixels of a place beside the lesion,
+    drawn at random, filled in the same way. `alone`: the lesion with its margin, all else grey. `share`: of
+    the image that is hidden, 0 where nothing is.
     """
 
     hidden: Pixels | None = None
@@ -52,27 +52,22 @@ def occlude(image: Pixels, rng: np.random.Generator) -> Occlusion:
     found = segment(image)
     if not found.lesion.any():
         return Occlusion(reason=NO_LESION)
-    cover, skin = _widen(found.lesion) & found.field, found.skin
+    cover = _widen(found.lesion) & found.field
     alone = np.where(cover[..., None], image, np.uint8(_GREY))
-    hidden = image
-    for _ in range(_ROUNDS):
-        skin = skin & ~cover
-        if skin.mean() < MIN_SKIN:
-            return Occlusion(alone=alone, reason=NO_SKIN)
-        hidden = fill(image, cover, skin, rng)
-        rest = segment(hidden).lesion
-        if not (rest & cover).any():
-            break
-        cover |= _widen(rest) & found.field
+    hidden, cover = _hide(image, cover, found, rng)
+    if hidden is None:
+        return Occlusion(alone=alone, reason=NO_SKIN)
     patch = _choose_patch(found.field & ~cover, int(cover.sum()), rng)
-    if patch is None or (skin & ~patch).mean() < MIN_SKIN:
-        return Occlusion(hidden, None, alone, float(cover.mean()), NO_ROOM)
-    elsewhere = fill(image, patch, skin & ~patch, rng)
-    return Occlusion(hidden, elsewhere, alone, float(cover.mean()))
+    elsewhere = None if patch is None else fill(image, patch, found.skin & ~cover, rng)
+    reason = NO_ROOM if elsewhere is None else ""
+    return Occlusion(hidden, elsewhere, alone, float(cover.mean()), reason)
 
 
-def fill(image: Pixels, where: Mask, skin: Mask, rng: np.random.Generator) -> Pixels:
-    """Let the pixels of `where` look like those of `skin`, a mask that holds some pixels and none of `where`."""
+def fill(image: Pixels, where: Mask, skin: Mask, rng: np.random.Generator) -> Pixels | None:
+    """Let the pixels of `where` look like those of `skin` outside it; None when that is too little, under MIN_SKIN."""
+    skin = skin & ~where
+    if skin.mean() < MIN_SKIN:
+        return None
     plain = _leave_out_marks(image, skin)
     base = _carry_in(image, plain)
     filled = base + _copy_texture(image - base, where, plain, rng)
@@ -81,6 +76,22 @@ def fill(image: Pixels, where: Mask, skin: Mask, rng: np.random.Generator) -> Pi
     weight = np.where(where, np.maximum(weight, 0.5) * 2 - 1, 0)[..., None]
     mixed = image + weight * (filled - image)
     return np.asarray(np.clip(np.rint(mixed), 0, 255), dtype=np.uint8)
+
+
+def _hide(
+    image: Pixels, cover: Mask, found: Segmentation, rng: np.random.Generator
+) -> tuple[Pixels | None, Mask]:
+    """The image with `cover` filled, and what was filled in the end: more where a lesion is found again."""
+    hidden = fill(image, cover, found.skin, rng)
+    for _ in range(_MORE_ROUNDS):
+        if hidden is None:
+            break
+        rest = segment(hidden).lesion
+        if not (rest & cover).any():
+            break
+        cover = cover | _widen(rest) & found.field
+        hidden = fill(image, cover, found.skin, rng)
+    return hidden, cover
 
 
 def _widen(mask: Mask) -> Mask:

@@ -1,8 +1,9 @@
 """The same photograph with and without one change, judged by the same predictor, beside a control."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -23,10 +24,7 @@ LESION_HIDDEN: Final = "lesion_hidden"
 LESION_ALONE: Final = "lesion_alone"
 TITLES: Final = {
     **{change.name: (change.title, change.strength) for change in CHANGES},
-    LESION_HIDDEN: (
-        "Lesion hidden",
-        "with a margin, filled with the skin around it",
-    ),
+    LESION_HIDDEN: ("Lesion hidden", "with a margin, filled with the skin around it"),
     LESION_ALONE: ("Lesion alone", "with a margin of skin, all else grey"),
 }
 COLUMNS: Final = (
@@ -44,11 +42,13 @@ COLUMNS: Final = (
     "decision_control",
     "rms_change",
     "rms_control",
+    "share_hidden",
     "reason",
 )
 MAX_SIDE: Final = 1024  # pixels
 _MIN_SIDE = 256
 _KNOWN = COLUMNS[:4]  # of the manifest
+_MEASURED = ("rms_change", "rms_control", "share_hidden")
 
 Row = dict[str, Any]
 
@@ -60,7 +60,8 @@ class Judged:
     `rows` has COLUMNS, one row an image and change, images in the order given and changes in that of TITLES.
     `y_prob_after` is NaN where the change cannot be made, and `reason` says why; `y_prob_control` is NaN also
     where the change has no control. `rms_change`, `rms_control`: root mean square difference in grey levels from
-    the photograph at the network's input, NaN for geometric changes. `unreadable`: path and reason.
+    the photograph at the network's input, NaN for geometric changes. `share_hidden`: of the image, where the
+    lesion is hidden. `unreadable`: path and reason.
     """
 
     rows: pd.DataFrame
@@ -87,13 +88,14 @@ def judge(
     rows: list[Row] = []
     unreadable = []
     jobs = zip(table["path"].tolist(), table["content_digest"].tolist(), strict=True)
-    for number, found in enumerate(_run(partial(_judge_file, predictor, seed), list(jobs))):
-        if isinstance(found, str):
-            unreadable.append((known[number]["path"], found))
-        else:
-            rows += [{**known[number], **row} for row in found]
-        if progress is not None:
-            progress(number + 1, len(known))
+    with closing(_run(partial(_judge_file, predictor, seed), list(jobs))) as results:
+        for number, found in enumerate(results):
+            if isinstance(found, str):
+                unreadable.append((known[number]["path"], found))
+            else:
+                rows += [{**known[number], **row} for row in found]
+            if progress is not None:
+                progress(number + 1, len(known))
     if not rows:
         path, reason = unreadable[0] if unreadable else ("", "there is none")
         raise ManifestError(f"not one of {len(known):,} images can be read; the first: {path}: {reason}")
@@ -102,7 +104,7 @@ def judge(
 
 def _run(
     work: Callable[[tuple[str, str]], list[Row] | str], jobs: Sequence[tuple[str, str]]
-) -> Iterator[list[Row] | str]:
+) -> Generator[list[Row] | str]:
     """The results in order, one job a core at once; who stops early waits for no more than these."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
@@ -119,8 +121,6 @@ def _judge_file(predictor: Predictor, seed: int, job: tuple[str, str]) -> list[R
     except ImageError as error:
         return str(error)
     before = predictor.predict(image)
-    if before.error:
-        return before.error
     rows = [
         _judge_change(predictor, image, before, change, seed_generator(seed, digest, change.name))
         for change in CHANGES
@@ -154,8 +154,9 @@ def _judge_occlusions(
         None if made_of is None else predictor.predict(made_of)
         for made_of in (made.hidden, made.elsewhere, made.alone)
     )
+    share = made.share if hidden else np.nan
     return [
-        _describe(LESION_HIDDEN, before, hidden, elsewhere, made.reason),
+        {**_describe(LESION_HIDDEN, before, hidden, elsewhere, made.reason), "share_hidden": share},
         _describe(LESION_ALONE, before, alone, reason="" if alone else made.reason),
     ]
 
@@ -168,7 +169,7 @@ def _describe(
     reason: str = "",
 ) -> Row:
     """One row; a change after which there is no image to judge says why."""
-    said: Row = {"change": change, "rms_change": np.nan, "rms_control": np.nan}
+    said: Row = {"change": change, **dict.fromkeys(_MEASURED, np.nan)}
     for name, prediction in (("before", before), ("after", after), ("control", control)):
         judged = prediction is not None and prediction.y_prob is not None
         said[f"y_prob_{name}"] = prediction.y_prob if prediction and judged else np.nan

@@ -9,8 +9,8 @@ import pandas as pd
 
 from melanoma.data.manifest import Manifest
 from melanoma.evaluation import pairs
-from melanoma.evaluation.effects import CLASSES, Effect, summarise
-from melanoma.evaluation.metrics import INTERVAL_METHOD
+from melanoma.evaluation.effects import CLASSES, Effect, estimate_auroc, summarise
+from melanoma.evaluation.metrics import INTERVAL_METHOD, Estimate
 from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.predictor import Predictor
 
@@ -33,8 +33,8 @@ class StressReport:
     """What every change does to one model on some images.
 
     `n`: images judged, by names of `effects.CLASSES`; `n_given, images` as in `Sample`. `unreadable`: path and
-    reason of drawn images that could not be read. `effects`: in the order of `pairs.TITLES`. `rows`: as
-    `pairs.Judged` has them.
+    reason of drawn images that could not be read. `effects`: in the order of `pairs.TITLES`. `hidden_share`: AUROC
+    of how much of the image is hidden with the lesion, as a score by itself. `rows`: as `pairs.Judged` has them.
     """
 
     n: dict[str, int]
@@ -43,6 +43,7 @@ class StressReport:
     images: int
     unreadable: list[tuple[str, str]]
     effects: list[Effect]
+    hidden_share: Estimate
     operating_point: OperatingPoint
     bundle_digest: str
     manifest_digest: str
@@ -59,7 +60,8 @@ class StressReport:
         """Everything but `rows`, as plain JSON types."""
         parts = {name: getattr(self, name) for name in self.__slots__ if name != "rows"}
         effects = [effect.to_dict() for effect in self.effects]
-        return parts | {"effects": effects, "operating_point": asdict(self.operating_point)}
+        plain = {"hidden_share": asdict(self.hidden_share), "operating_point": asdict(self.operating_point)}
+        return parts | {"effects": effects, **plain}
 
 
 def draw_sample(manifest: Manifest, groups: Sequence[str], images: int, seed: int) -> Sample:
@@ -91,14 +93,15 @@ def run(
     `progress` is called with (images done, images in all). Raises ManifestError when not one image can be read.
     """
     judged = pairs.judge(predictor, sample.manifest.table, sample.groups, seed=seed, progress=progress)
-    once = judged.rows.drop_duplicates(["source", "image_id"])
+    hidden = judged.rows[judged.rows["change"] == pairs.LESION_HIDDEN]  # one row an image
     return StressReport(
-        n=_count(once["y_true"]),
+        n=_count(hidden["y_true"]),
         n_given=sample.n_given,
-        n_groups=once["group"].nunique(),
+        n_groups=hidden["group"].nunique(),
         images=sample.images,
         unreadable=list(judged.unreadable),
         effects=summarise(judged.rows, resamples=resamples, seed=seed),
+        hidden_share=estimate_auroc(hidden, "share_hidden", resamples=resamples, seed=seed),
         operating_point=predictor.operating_point,
         bundle_digest=predictor.digest,
         manifest_digest=sample.manifest.digest,

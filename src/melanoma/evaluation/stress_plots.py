@@ -17,7 +17,7 @@ _APART = 0.17  # rows, between the two dots of a row
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class _Panel:
     """One class and one of `effects.FIGURES`, side by side with others over the same rows."""
 
     of: str
@@ -29,7 +29,7 @@ class Panel:
 def plot_movements(effects: Sequence[Effect]) -> Figure:
     """Mean |change of y_prob| of every change and class, beside that of noise of the same energy."""
     panels = [
-        Panel(name, "abs_delta", f"Mean |change of y_prob|, {PLURAL[name]}")
+        _Panel(name, "abs_delta", f"Mean |change of y_prob|, {PLURAL[name]}")
         for name in _list_classes(effects)
     ]
     return _plot(effects, panels)
@@ -43,7 +43,7 @@ def plot_flips(effects: Sequence[Effect]) -> Figure:
         "unlabelled": [("to_no_sign", "No longer referred"), ("to_refer", "Newly referred")],
     }
     panels = [
-        Panel(name, figure, label, share=True)
+        _Panel(name, figure, label, share=True)
         for name in _list_classes(effects)
         for figure, label in kinds[name]
     ]
@@ -74,7 +74,7 @@ def _list_classes(effects: Sequence[Effect]) -> list[str]:
     return [name for name in PLURAL if any(name in effect.classes for effect in effects)]
 
 
-def _plot(effects: Sequence[Effect], panels: Sequence[Panel]) -> Figure:
+def _plot(effects: Sequence[Effect], panels: Sequence[_Panel]) -> Figure:
     figure = Figure(figsize=(7.6, 0.9 + _ROW * len(effects)), layout="constrained", facecolor="white")
     first = None
     for number, panel in enumerate(panels):
