@@ -114,5 +114,5 @@ def _list_facts(predictor: "Predictor", manifest: "Manifest") -> dict[str, str]:
     return {
         "bundle": f"{predictor.bundle.name}, {predictor.digest}",
         "files left out": f"{len(manifest.skipped)} (empty or missing)",
-        "drawn from": ", ".join(f"{source.name} ({source.path})" for source in manifest.sources),
+        "drawn from": ", ".join(source.name for source in manifest.sources),
     }

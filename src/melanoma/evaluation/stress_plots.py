@@ -54,7 +54,7 @@ def plot_lesion(hidden: Effect, alone: Effect) -> Figure:
     """AUROC with the lesion, without as much skin, without the lesion, and with nothing else."""
     rows = [
         ("As photographed", hidden.auroc.before, GREY),
-        ("Skin hidden, as large a patch", hidden.auroc.control, GREY),
+        ("As much skin hidden, where there is room", hidden.auroc.control, GREY),
         (TITLES[LESION_ALONE][0], alone.auroc.after, BLUE),
         (TITLES[LESION_HIDDEN][0], hidden.auroc.after, ORANGE),
     ]
