@@ -191,21 +191,19 @@ def _note_look(model: _Model, images: _Images, data: list[str], output: Path) ->
     """Write down that test images were judged, beside the model's run or else in `output`."""
     from melanoma.evaluation import looks
 
-    run = looks.find_run(model.folder) if model.folder else None
-    table = images.judged.table
-    n = looks.count_test_images(table, run)
-    if n == 0:
-        return None
-    look = looks.look_now(
+    noted = looks.note(
         "melanoma evaluate",
+        images.judged.table,
+        bundle=model.folder,
         bundle_digest=model.scorer.digest,
         manifest_digest=images.judged.digest,
         data=data,
-        splits=sorted(table["given_split"].replace("", "none given").unique()),
-        n=n,
+        otherwise=output,
     )
-    count = looks.record(run or output, look)
-    say(f"this look at test images is noted in {(run or output) / looks.NAME}")
+    if noted is None:
+        return None
+    count, file = noted
+    say(f"this look at test images is noted in {file}")
     return count
 
 

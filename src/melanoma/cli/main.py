@@ -19,6 +19,7 @@ from melanoma.cli import (
     predict,
     split,
     streams,
+    stress,
     track,
     train,
 )
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(stress.stress)
 app.command()(audit.audit)
 app.command()(calibrate.calibrate)
 app.command()(split.split)

@@ -1,6 +1,7 @@
 """What all HTML pages share: no other file, no script, no network; how figures are written in words."""
 
 import base64
+from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -12,6 +13,15 @@ DISCLAIMER = (
     "This is research software. It is not a medical device: no one should be treated, "
     "or left untreated, because of what it says."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One plot of the page. `uri` holds the whole image."""
+
+    caption: str
+    uri: str
+    wide: bool = False
 
 
 def make_environment(*rooms: str) -> Environment:
@@ -33,6 +43,11 @@ def make_environment(*rooms: str) -> Environment:
     return environment
 
 
+def embed_plot(figure: Figure, caption: str, wide: bool = False) -> Picture:
+    """A plot of a page, whole, with its caption; `wide` takes all columns."""
+    return Picture(caption, embed(figure), wide)
+
+
 def embed(figure: Figure) -> str:
     """A plot as the address of an image that the page itself holds."""
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure).encode()).decode()}"
@@ -45,7 +60,7 @@ def format_number(value: float | None) -> str:
 
 def format_signed(value: float | None) -> str:
     """With its sign, so that a difference cannot be taken for a figure."""
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # + 0.0: no -0.000
 
 
 def format_chance(p_value: float) -> str:

@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from melanoma.evaluation import plots
 from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.mistakes import Mistake
-from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment
+from melanoma.evaluation.pages import DISCLAIMER, Picture, embed_plot, make_environment
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, SHOWN
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.files import write_text
@@ -52,15 +51,6 @@ class Tile:
     y_prob: float
     diagnosis: str
     readable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One plot of the page. `uri` holds the whole image."""
-
-    caption: str
-    uri: str
-    wide: bool = False
 
 
 def save(
@@ -174,15 +164,15 @@ def _draw(
     lead = reports[-1]
     refused = "; refused images count as referred" if lead.refusals else ""
     pictures = [
-        _embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
-        _embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
-        _embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
-        _embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
+        embed_plot(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
+        embed_plot(
+            plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."
+        ),
+        embed_plot(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
+        embed_plot(
+            plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."
+        ),
     ]
     if history:
-        pictures.append(_embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
+        pictures.append(embed_plot(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
     return pictures
-
-
-def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
-    return Picture(caption, embed(figure), wide)
