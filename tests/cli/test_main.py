@@ -55,7 +55,7 @@ def test_no_command_shows_the_help(run_melanoma):
             2,
             "No space left on device: x; make room and try again\n",
         ),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "melanoma: stopped\n"),
         (BrokenPipeError(32, "Broken pipe"), 0, ""),
     ],
 )

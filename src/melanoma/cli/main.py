@@ -115,9 +115,11 @@ def _run_app() -> None:
     """Run Typer's command; what still waits for standard output is written before its end counts."""
     try:
         code = app(prog_name="melanoma", standalone_mode=False)
+        if code == 130:  # what newer versions of Typer make of Ctrl-C
+            raise KeyboardInterrupt
         if code:
             sys.exit(code)
-    except typer.Abort as error:  # Typer's word for Ctrl-C
+    except typer.Abort as error:  # older ones
         raise KeyboardInterrupt from error
     except TyperException as error:
         message = error.format_message()
