@@ -206,7 +206,7 @@ def _draw_curves(report: EvaluationReport) -> list[Picture]:
     captions = ("Net benefit at the share of melanoma in these images.", "Net benefit in a practice.")
     return [
         _embed(utility_plots.plot_decision_curve(curve), caption)
-        for curve, caption in zip(report.decision_curves, captions, strict=True)
+        for curve, caption in zip(report.decision_curves, captions, strict=False)
     ]
 
 
