@@ -54,7 +54,6 @@ class BreakdownSummary:
     n: int
     n_told: int
     lowest: dict[str, Lowest | None]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def summarise_breakdown(breakdown: Breakdown) -> BreakdownSummary:
             if name in part.figures and part.figures[name].value is not None
         ]
         lowest[name] = min(known, key=lambda one: one.figure.value or 0.0, default=None)
-    return BreakdownSummary(breakdown.by, len(parts), len(told), lowest, breakdown.note)
+    return BreakdownSummary(breakdown.by, len(parts), len(told), lowest)
 
 
 def _list_sets(evaluated: Evaluated, trained_on: list[str] | None) -> Iterator[JudgedSet]:

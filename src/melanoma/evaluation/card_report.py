@@ -10,8 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it.token import Token
 
 from melanoma.evaluation import card_facts, checklist
-from melanoma.evaluation.card import MADE, Card, summarise_breakdown
+from melanoma.evaluation.card import MADE, BreakdownSummary, Card, summarise_breakdown
 from melanoma.evaluation.card_limits import list_limits
+from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.metrics import Estimate
 from melanoma.evaluation.pages import (
     DISCLAIMER,
@@ -55,10 +56,7 @@ def render_markdown(card: Card) -> str:
             version=__version__,
             sections=card_facts,
             made=MADE,
-            breakdowns=[
-                (judged.report.name, [summarise_breakdown(part) for part in judged.report.breakdowns])
-                for judged in card.judged
-            ],
+            breakdowns=[_sort_breakdowns(judged.report) for judged in card.judged],
             recipe=_group_settings(card.facts.get("recipe", {})),
             limits=list_limits(card),
             titles=TITLES,
@@ -125,6 +123,12 @@ def _write_share(figure: Estimate | None) -> str:
     if figure.value is None:
         return _escape(figure.note)
     return f"{format_precise(figure.value)} ({_escape(format_span(figure))})"
+
+
+def _sort_breakdowns(report: EvaluationReport) -> tuple[str, list[BreakdownSummary], list[str]]:
+    """The name of the images, by what there are parts of them, and what is not stated for any."""
+    found = [summarise_breakdown(part) for part in report.breakdowns]
+    return report.name, [part for part in found if part.n], [part.by for part in found if not part.n]
 
 
 def _group_settings(recipe: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

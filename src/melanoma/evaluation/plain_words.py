@@ -149,7 +149,8 @@ def _say_of(total: int, share: Estimate) -> str:
     words = _say_number(value * total) if value < 1 or share.low is None else f"all {total}"
     if share.low is None or share.high is None:
         return f"{words} ({share.note})"
-    return f"{words} ({round(share.low * total):,} to {round(share.high * total):,})"
+    low, high = round(share.low * total), round(share.high * total)
+    return words if low == high else f"{words} ({low:,} to {high:,})"
 
 
 def _say_number(count: float) -> str:
@@ -178,7 +179,9 @@ def _say_origin(report: EvaluationReport, origin: Origin) -> Iterator[str]:
 def _say_kept_apart(n: int, n_test: int) -> Iterator[str]:
     if n_test == 0:
         yield f"Nothing says that they were kept apart from training{_SEEN}"
-    elif n_test < n:
+    elif n_test == n:
+        yield "They are given as test images."
+    else:
         yield f"Only {n_test:,} of the {n:,} are known to be test images{_SEEN}"
 
 
