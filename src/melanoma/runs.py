@@ -19,6 +19,7 @@ from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import BundleError, OutputError, RunError
 from melanoma.evaluation import looks, report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
+from melanoma.evaluation.plain_words import Origin
 from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
@@ -195,6 +196,10 @@ class _Run:
             history=history,
             notice=self.request.notice,
             looks=self._note_look(bundle, reports[-1]),
+            origin=Origin(
+                [source.name for source in self.images.manifest.sources],
+                reports[-1].n if reports[-1].name == "test" else 0,
+            ),
         )
         return reports
 
@@ -221,6 +226,7 @@ class _Run:
             resamples=self.recipe.evaluation.resamples,
             seed=self.request.seed,
             groups=self.images.splits.table["group_id"][rows].tolist(),
+            calibrated_to=predictor.bundle.calibration.prevalence,
             progress=self.listener.stage(f"judging {split} images"),
         )
 

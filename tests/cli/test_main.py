@@ -105,7 +105,7 @@ def test_the_light_commands_need_no_extra(image_files, tiny_bundle):
     extras = {module for modules in EXTRAS.values() for module in modules} - {
         "pydantic"
     }  # Typer needs it too
-    for arguments in (["predict", str(image_files[0])], ["models", "card"]):
+    for arguments in (["predict", str(image_files[0])], ["models", "card", "--json"]):
         done = run_without(extras, *arguments, "--bundle", str(tiny_bundle))
         assert (done.returncode, done.stderr) == (0, "")
 

@@ -39,7 +39,10 @@ def make_environment(*rooms: str) -> Environment:
         "percent": format_percent,
         "signed": format_signed,
         "chance": format_chance,
+        "precise": format_precise,
+        "span": format_span,
     }
+    environment.filters["tie"] = tie
     return environment
 
 
@@ -51,6 +54,11 @@ def embed_plot(figure: Figure, caption: str, wide: bool = False) -> Picture:
 def embed(figure: Figure) -> str:
     """A plot as the address of an image that the page itself holds."""
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure).encode()).decode()}"
+
+
+def tie(text: str) -> str:
+    """No line ends before a per cent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def format_number(value: float | None) -> str:
@@ -80,3 +88,21 @@ def format_interval(figure: Estimate) -> str:
     if figure.low is None or figure.high is None:
         return figure.note
     return f"{figure.low:.3f}–{figure.high:.3f}"
+
+
+def format_precise(share: float) -> str:
+    """A share in per cent, with as many decimals as it takes to tell it from none and from all."""
+    return f"{100 * share:.{_count_decimals(share)}f} %"
+
+
+def format_span(figure: Estimate) -> str:
+    """An interval of a share in per cent, as precise as the share itself, or why there is none."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return figure.note
+    decimals = _count_decimals(figure.value)
+    return f"{100 * figure.low:.{decimals}f}–{100 * figure.high:.{decimals}f} %"
+
+
+def _count_decimals(share: float) -> int:
+    rest = 100 * min(share, 1 - share)
+    return 1 if rest >= 0.95 or rest == 0 else 2 if rest >= 0.095 else 3
