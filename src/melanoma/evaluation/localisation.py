@@ -1,0 +1,66 @@
+"""How much of a heat map lies on the lesion, and how much would by chance.
+
+Everything is measured on the heat map's own cells: a mask of the image becomes, for each cell, the share of it that
+the mask covers, over the part of the image that the network sees.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from melanoma.evaluation.metrics import Floats
+from melanoma.inference.preprocessing import Preprocessing, covered_box
+
+BLOB_WIDTH: Final = 1 / 6  # standard deviation in sides of the map, so that three of them reach its edge
+
+
+def place_mask(mask: NDArray[np.bool_], shape: tuple[int, int], spec: Preprocessing) -> Floats:
+    """The share of each cell of a heat map of `shape` that a mask of the image (h, w) covers."""
+    rows, columns = shape
+    picture = Image.fromarray(mask.astype(np.float32))
+    box = covered_box(mask.shape[1], mask.shape[0], spec)
+    cells = picture.resize((columns, rows), Image.Resampling.BOX, box=box)
+    return np.clip(np.asarray(cells, dtype=np.float64), 0, 1)
+
+
+def measure_share(heat: NDArray[np.floating], cells: Floats) -> float:
+    """The share in [0, 1] of the heat's sum that lies within the cells; NaN when there is no heat.
+
+    `heat` non-negative (rows, columns), taken as even within a cell; `cells` in [0, 1] of the same shape.
+    """
+    total = float(heat.sum())
+    return float((heat * cells).sum()) / total if total > 0 else float("nan")
+
+
+def find_hits(cells: Floats) -> NDArray[np.bool_]:
+    """The cells whose larger part is covered: where the hottest one must lie to point at the mask."""
+    return np.asarray(cells >= 0.5)
+
+
+def points_at(heat: NDArray[np.floating], cells: Floats) -> bool:
+    """Whether the hottest cell, the first of equals, points at what the cells cover.
+
+    The pointing game of Zhang et al. 2018, "Top-down neural attention by excitation backprop", without a margin.
+    """
+    return bool(find_hits(cells).flat[int(np.argmax(heat))])
+
+
+def draw_blob(shape: tuple[int, int]) -> Floats:
+    """A Gaussian in the middle of a map of `shape`: a heat map that looks at nothing."""
+    axes = [((np.arange(n) + 0.5) / n - 0.5) / BLOB_WIDTH for n in shape]
+    y, x = (np.exp(-(axis**2) / 2) for axis in axes)
+    return np.asarray(np.outer(y, x))
+
+
+def pair_unrelated(group: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each image another one of a different group, -1 where there is none. `group` (n,)."""
+    order = rng.permutation(len(group))
+    partner = np.full(len(group), -1, dtype=np.int64)
+    for place, image in enumerate(order):
+        later = np.r_[order[place + 1 :], order[:place]]
+        strangers = later[group[later] != group[image]]
+        if len(strangers):
+            partner[image] = strangers[0]
+    return partner
