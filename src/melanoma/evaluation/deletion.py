@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.inference.explain import spread
+from melanoma.inference.network_file import Box
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.preprocessing import Preprocessing, covered_box
 
@@ -26,18 +27,17 @@ def measure_hiding(
     where fewer have any heat. `image` RGB uint8 (h, w, 3).
     """
     spec = predictor.bundle.preprocessing
-    hot = find_hottest(heat, image.shape[:2], spec)
+    hot = find_hottest(heat, image.shape[:2], spec, predictor.heat_box)
     elsewhere = [_judge(predictor, image, _shift(hot, spec, rng)) for _ in range(PLACES)]
     return _judge(predictor, image, hot), elsewhere
 
 
-def find_hottest(heat: NDArray[np.float32], shape: tuple[int, int], spec: Preprocessing) -> Mask:
+def find_hottest(heat: NDArray[np.float32], shape: tuple[int, int], spec: Preprocessing, box: Box) -> Mask:
     """The hottest tenth of what the network sees of an image of `shape`, bool (h, w); none without heat."""
-    spreaded = spread(heat / max(float(heat.max()), 1e-12), shape, spec)
-    view = _view(shape, spec)
-    values = np.sort(spreaded[view], axis=None)
-    threshold = values[-max(1, round(HIDDEN * values.size))]
-    return np.asarray((spreaded >= threshold) & (spreaded > 0))
+    picture = spread(heat, shape, spec, box)
+    values = picture[_view(shape, spec)].ravel()
+    kept = values.size - max(1, round(HIDDEN * values.size))
+    return np.asarray((picture >= np.partition(values, kept)[kept]) & (picture > 0))
 
 
 def _view(shape: tuple[int, int], spec: Preprocessing) -> tuple[slice, slice]:

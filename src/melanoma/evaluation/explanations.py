@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from melanoma.data.manifest import Manifest
 from melanoma.errors import ImageError
+from melanoma.evaluation.explanation_examples import Example, choose_examples, draw_examples
 from melanoma.evaluation.explanation_figures import CLASSES, Part, describe_parts
 from melanoma.evaluation.heat import Look, look_at_all, tabulate
 from melanoma.evaluation.localisation import pair_unrelated
@@ -41,8 +42,8 @@ class Explanations:
 
     `n` images were looked at, of `n_available`. `n_unreadable` of them could not be read; of the others
     `n_without_heat` have an empty heat map, and `n_without_lesion` no lesion that was found. `parts`: all images, and
-    by class, decision and source. `notes`: what is left out, and why. `weights`: None where no image has heat. `rows`:
-    see `heat.tabulate`, with `group`; kept beside the report.
+    by class, decision and source. `notes`: what is left out, and why. `weights`: None where no image has heat. `rows`
+    (see `heat.tabulate`, with `group`) and the pictures of `examples` are kept beside the figures.
     """
 
     name: str
@@ -61,11 +62,12 @@ class Explanations:
     seed: int
     interval_method: str = INTERVAL_METHOD
     rows: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
+    examples: list[Example] = field(default_factory=list, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but `rows`, as plain JSON types."""
-        parts = asdict(replace(self, rows=pd.DataFrame()))
-        del parts["rows"]
+        """Everything but `rows` and `examples`, as plain JSON types."""
+        parts = asdict(replace(self, rows=pd.DataFrame(), examples=[]))
+        del parts["rows"], parts["examples"]
         return parts
 
 
@@ -121,6 +123,7 @@ def check_explanations(
         resamples=resamples,
         seed=seed,
         rows=rows,
+        examples=_draw_examples(predictor, manifest, looks, group, seed),
     )
 
 
@@ -180,3 +183,18 @@ def _average_maps(looks: Sequence[Look | ImageError], y_true: Integers) -> list[
             lesion = np.mean([nothing if look.lesion is None else look.lesion for look in warm], axis=0)
             maps.append(MeanMap(name, len(warm), heat.round(6).tolist(), lesion.round(4).tolist()))
     return maps
+
+
+def _draw_examples(
+    predictor: Predictor,
+    manifest: Manifest,
+    looks: Sequence[Look | ImageError],
+    group: Integers,
+    seed: int,
+) -> list[Example]:
+    warm = dict(_find_warm(looks))
+    fit = np.array([number in warm for number in range(len(looks))])
+    chosen = choose_examples(manifest.table["y_true"].to_numpy(), fit, group, seed)
+    paths = [str(manifest.table["path"].iloc[number]) for number in chosen]
+    heats = [warm[number].heat for number in chosen]
+    return draw_examples(chosen, paths, heats, predictor.bundle.preprocessing, predictor.heat_box)

@@ -117,7 +117,7 @@ _COLUMNS = (
 
 def _look_at(predictor: Predictor, path: str, keep: bool, rng: np.random.Generator) -> Look:
     image = images.load(path)
-    spec = predictor.bundle.preprocessing
+    spec, box = predictor.bundle.preprocessing, predictor.heat_box
     prediction, output = predictor.predict(image), predictor.run(image)
     heat = output.heatmap[0]
     parts = segment(image)
@@ -126,8 +126,8 @@ def _look_at(predictor: Predictor, path: str, keep: bool, rng: np.random.Generat
         y_prob=float(predictor.bundle.calibration.transform(output.logit)[0]),
         decision=str(prediction.decision),
         heat=heat,
-        lesion=place_mask(parts.lesion, heat.shape, spec) if parts.lesion.any() else None,
-        outside=place_mask(~parts.field, heat.shape, spec),
+        lesion=place_mask(parts.lesion, heat.shape, spec, box) if parts.lesion.any() else None,
+        outside=place_mask(~parts.field, heat.shape, spec, box),
         hidden_hottest=hottest,
         hidden_elsewhere=elsewhere,
         prepared=prepare(image, spec) if keep else None,

@@ -1,28 +1,32 @@
 """How much of a heat map lies on the lesion, and how much would by chance.
 
 Everything is measured on the heat map's own cells: a mask of the image becomes, for each cell, the share of it that
-the mask covers, over the part of the image that the network sees.
+the mask covers. The cells stand for a part of what the network sees, and only that part counts.
 """
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from melanoma.evaluation.metrics import Floats
-from melanoma.inference.preprocessing import Preprocessing, covered_box
+from melanoma.inference.explain import place_cells
+from melanoma.inference.network_file import Box
+from melanoma.inference.preprocessing import Preprocessing
 
 BLOB_WIDTH: Final = 1 / 6  # standard deviation in sides of the map, so that three of them reach its edge
 
 
-def place_mask(mask: NDArray[np.bool_], shape: tuple[int, int], spec: Preprocessing) -> Floats:
-    """The share of each cell of a heat map of `shape` that a mask of the image (h, w) covers."""
-    rows, columns = shape
-    picture = Image.fromarray(mask.astype(np.float32))
-    box = covered_box(mask.shape[1], mask.shape[0], spec)
-    cells = picture.resize((columns, rows), Image.Resampling.BOX, box=box)
-    return np.clip(np.asarray(cells, dtype=np.float64), 0, 1)
+def place_mask(mask: NDArray[np.bool_], cells: tuple[int, ...], spec: Preprocessing, box: Box) -> Floats:
+    """The share of each cell of a heat map of (rows, columns) that a mask of the image (h, w) covers.
+
+    `box`: see `network_file.find_heat_box`. Of a cell that reaches out of the image, the part within counts.
+    """
+    rows, columns = place_cells(cells, mask.shape, spec, box)
+    down, across = (
+        _average(edges, length) for edges, length in zip((rows, columns), mask.shape, strict=True)
+    )
+    return np.clip(down @ mask.astype(np.float64) @ across.T, 0, 1)
 
 
 def measure_share(heat: NDArray[np.floating], cells: Floats) -> float:
@@ -64,3 +68,11 @@ def pair_unrelated(group: NDArray[np.int64], rng: np.random.Generator) -> NDArra
         if len(strangers):
             partner[image] = strangers[0]
     return partner
+
+
+def _average(edges: Floats, length: int) -> Floats:
+    """Weights (cells, length) that average the pixels of a side within each cell."""
+    pixels = np.arange(length)
+    inside = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    inside = np.maximum(inside, 0)
+    return np.asarray(inside / np.maximum(inside.sum(axis=1, keepdims=True), 1e-12))

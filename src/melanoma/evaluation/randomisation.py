@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from skimage.metrics import structural_similarity
 
-from melanoma.inference.runtime import Layer, Weights, find_layers
+from melanoma.inference.network_file import Layer, Weights, find_layers
 
 STEPS: Final = 6  # at most, from the output layer alone to all layers
 _WINDOW: Final = 7  # cells, of the structural similarity

@@ -133,7 +133,7 @@ def render_report(
         raise ValueError("a report page needs at least one evaluation")
     lead = reports[-1]
     missed, alarms = _show_mistakes(lead.mistakes)
-    return _make_environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         title=title,
         notice=notice,
         disclaimer=DISCLAIMER,
@@ -152,7 +152,8 @@ def render_report(
     )  # fmt: skip
 
 
-def _make_environment() -> Environment:
+def make_environment() -> Environment:
+    """Jinja with this room's templates, and the ways in which pages write figures."""
     environment = Environment(
         loader=PackageLoader("melanoma.evaluation"),
         autoescape=True,
@@ -199,17 +200,18 @@ def _draw(
     lead = reports[-1]
     refused = "; refused images count as referred" if lead.refusals else ""
     pictures = [
-        _embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
-        _embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
-        _embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
-        _embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
+        embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
+        embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
+        embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
+        embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
     ]
     if history:
-        pictures.append(_embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
+        pictures.append(embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
     return pictures
 
 
-def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
+def embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
+    """A plot as a picture of a page."""
     content = base64.b64encode(plots.to_svg(figure).encode()).decode()
     return Picture(caption, f"data:image/svg+xml;base64,{content}", wide)
 

@@ -1,12 +1,11 @@
-"""Load and run an exported network: the only importer of LiteRT."""
+"""Load and run an exported network: the only place where LiteRT runs."""
 
 import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,31 +17,9 @@ if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
 OUTPUTS = ("logit", "embedding", "heatmap")
-_WEIGHT_TYPES: Final = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
-_PLAIN_TYPES: Final = {"INT32", "INT64", "BOOL", "STRING"}  # shapes, indices and switches
 
 _FIRST_LOAD = threading.Lock()
 _GREETED = threading.Event()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Weights:
-    """A constant of a network; writing to `values` or `scale` changes the network's bytes.
-
-    `values` float32, float16 or int8, any shape. `scale` float32: the weights are int8 values times the scale of
-    their output channel, the first axis of a dense kernel; empty for the other types.
-    """
-
-    values: NDArray[Any]
-    scale: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """An operator with weights: what it does, such as CONV_2D, and its kernel and then its bias, if any."""
-
-    kind: str
-    weights: tuple[Weights, ...]
 
 
 class LiteRtNetwork:
@@ -92,58 +69,6 @@ class LiteRtNetwork:
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{self._name} is no network this version can run: {error}") from error
         return interpreter
-
-
-def find_layers(content: bytearray) -> list[Layer]:
-    """The layers of a network's bytes in the order in which they run, their weights open to be changed in place.
-
-    Constants that say shapes, indices or switches, and single numbers, are no weights. Weights that two layers
-    share stand with the first. Raises BundleError for weights of a type that `Weights` does not have.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
-    kinds, types = _name_values(schema.BuiltinOperator), _name_values(schema.TensorType)
-    widened: dict[int, int] = {}  # float16 weights pass through an operator of their own on their way
-    seen: set[int] = set()
-    layers = []
-    for number in range(graph.OperatorsLength()):
-        operator = graph.Operators(number)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = kinds.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "CUSTOM")
-        inputs = [widened.get(index, index) for index in operator.InputsAsNumpy().tolist() if index >= 0]
-        if kind == "DEQUANTIZE":
-            widened[int(operator.Outputs(0))] = inputs[0]
-            continue
-        new = [index for index in inputs if graph.Tensors(index).Buffer() not in seen]
-        seen |= {graph.Tensors(index).Buffer() for index in new}
-        found = [_read_weights(model, graph.Tensors(index), types) for index in new]
-        if weights := tuple(one for one in found if one is not None):
-            layers.append(Layer(kind, weights))
-    return layers
-
-
-def _name_values(enumeration: type) -> dict[int, str]:
-    return {value: name for name, value in vars(enumeration).items() if not name.startswith("_")}
-
-
-def _read_weights(model: Any, tensor: Any, types: dict[int, str]) -> Weights | None:
-    """A tensor's values where they lie in the network's bytes; None when it is no constant, or no weights."""
-    buffer, quantization = model.Buffers(tensor.Buffer()), tensor.Quantization()
-    has_scale = quantization is not None and quantization.ScaleLength() > 0
-    kind = types.get(tensor.Type(), "an unknown type")
-    if buffer.DataLength() + buffer.Size() == 0 or (kind in _PLAIN_TYPES and not has_scale):
-        return None
-    if kind not in _WEIGHT_TYPES or buffer.DataLength() == 0:
-        raise BundleError(
-            f"the weights of this network ({kind}) cannot be changed; export it with --quantize none, float16 or"
-            " int8_weights"
-        )
-    shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
-    values = buffer.DataAsNumpy().view(_WEIGHT_TYPES[kind]).reshape(shape)
-    scale = quantization.ScaleAsNumpy() if has_scale else np.zeros(0, dtype=np.float32)
-    return Weights(values, scale) if values.size > 1 else None
 
 
 def _find_outputs(interpreter: "Interpreter", name: str) -> list[int]:
