@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from melanoma.evaluation.explanation_figures import Part
@@ -81,7 +82,8 @@ def plot_maps(maps: Sequence[MeanMap]) -> Figure:
     panels = figure.subplots(1, len(maps), squeeze=False)[0]
     for axes, mean in zip(panels, maps, strict=True):
         heat, lesion = np.array(mean.heat), np.array(mean.lesion)
-        drawn = axes.imshow(heat * heat.size, cmap="inferno", vmin=0, vmax=top)
+        # By the square root: one hot corner must not leave all the rest black.
+        drawn = axes.imshow(heat * heat.size, cmap="inferno", norm=PowerNorm(0.5, vmin=0, vmax=top))
         if min(lesion.shape) > 1 and lesion.min() < 0.5 < lesion.max():
             axes.contour(lesion, levels=[0.5], colors="#00FFFF", linewidths=1.4)
         axes.set_title(f"{mean.name} ({mean.n:,})", fontsize=10, color=_INK)

@@ -1,10 +1,11 @@
 """What the check of heat maps comes to, question by question."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from melanoma.evaluation.explanation_figures import Part
+from melanoma.data.manifest import UNLABELLED
+from melanoma.evaluation.explanation_figures import CLASSES, Part
 from melanoma.evaluation.explanations import Explanations
 from melanoma.evaluation.metrics import Estimate
 from melanoma.evaluation.weight_check import WeightCheck
@@ -31,24 +32,37 @@ def list_findings(report: Explanations) -> list[Finding]:
 def _find(report: Explanations) -> Iterator[Finding]:
     everything = report.parts[0]
     figures = everything.figures
-    if figures["heat_on_lesion"].value is not None:
-        yield Finding(
-            "Does the heat lie on the lesion more than a blob in the middle of the image would?",
-            _is_beyond(figures["heat_minus_blob"], 0),
-            _say_share(everything),
-        )
-        yield Finding(
-            "Is the hottest place on the lesion more often than by chance?",
-            _is_beyond(figures["points_minus_cells"], 0),
-            f"It is in {_percent(figures['points_at_lesion'])} of the images; a place drawn by lot would be in"
-            f" {_percent(figures['lesion_cells'])}.",
-        )
+    classes = [part for part in report.parts if part.by == "class" and part.name != CLASSES[UNLABELLED]]
+    for part in classes or [everything]:
+        if part.figures["heat_on_lesion"].value is not None:
+            yield from _ask_lesion(part)
     if figures["heat_outside_field"].value is not None:
-        yield _ask_frame(everything)
+        yield _ask_frame(everything, classes)
     if report.weights is not None:
         yield _ask_weights(report.weights)
     if figures["change_hottest"].value is not None:
-        yield from _ask_hiding(figures)
+        yield _ask_change(figures)
+        yield from (
+            _ask_fall(part)
+            for part in classes or [everything]
+            if part.figures["fall_hottest"].value is not None
+        )
+
+
+def _ask_lesion(part: Part) -> Iterator[Finding]:
+    """Of one class at a time: melanomas are larger, and larger lesions hold more of any heat."""
+    figures, which = part.figures, _name(part)
+    yield Finding(
+        f"Does more of the heat lie on the lesion than of a blob in the middle of the image{which}?",
+        _is_beyond(figures["heat_minus_blob"], 0),
+        _say_share(part),
+    )
+    yield Finding(
+        f"Is the hottest place on the lesion more often than by chance{which}?",
+        _is_beyond(figures["points_minus_cells"], 0),
+        f"It is in {_percent(figures['points_at_lesion'], ends=True)} of the images; a place drawn by lot would be in"
+        f" {_percent(figures['lesion_cells'])}.",
+    )
 
 
 def _say_share(part: Part) -> str:
@@ -62,14 +76,16 @@ def _say_share(part: Part) -> str:
     )
 
 
-def _ask_frame(part: Part) -> Finding:
+def _ask_frame(part: Part, classes: Sequence[Part]) -> Finding:
     figures = part.figures
     on, area, lift = (figures[key] for key in ("heat_outside_field", "outside_field", "lift_outside_field"))
+    counts = " and ".join(f"{one.n_framed:,} {one.name}" for one in classes)
     return Finding(
-        "Does the heat stay off dark frames and corners?",
+        "Is less heat on dark frames and corners than chance would put there?",
         _is_beyond(lift, 1, below=True),
-        f"In the {part.n_framed:,} images that have such, {_percent(on, ends=True)} of the heat lies outside the field"
-        f" of view, which takes {_percent(area)} of the image: {_times(lift)} what chance gives.",
+        f"In the {part.n_framed:,} images that have such{f' ({counts})' * bool(counts)},"
+        f" {_percent(on, ends=True)} of the heat lies outside the field of view, which takes {_percent(area)} of the"
+        f" image: {_times(lift)} what chance gives.",
     )
 
 
@@ -91,19 +107,28 @@ def _ask_weights(check: WeightCheck) -> Finding:
     )
 
 
-def _ask_hiding(figures: dict[str, Estimate]) -> Iterator[Finding]:
-    yield Finding(
+def _ask_change(figures: dict[str, Estimate]) -> Finding:
+    return Finding(
         "Does hiding the hottest tenth of the image matter more than hiding as much elsewhere?",
         _is_beyond(figures["change_difference"], 0),
         f"It moves the probability by {_number(figures['change_hottest'], ends=True)}, the same shape elsewhere by"
         f" {_number(figures['change_elsewhere'])}.",
     )
+
+
+def _ask_fall(part: Part) -> Finding:
+    figures = part.figures
     fall, other = figures["fall_hottest"].value or 0.0, figures["fall_elsewhere"].value or 0.0
-    yield Finding(
-        "Does the probability of melanoma then fall, as the heat says where melanoma is seen?",
+    return Finding(
+        "Does the probability of melanoma then fall more, as the heat is said to show where melanoma was seen"
+        f"{_name(part)}?",
         _is_beyond(figures["fall_difference"], 0),
         f"It {_move(fall)} when the hottest tenth is hidden, and {_move(other)} with the same shape elsewhere.",
     )
+
+
+def _name(part: Part) -> str:
+    return f" ({part.name})" if part.by == "class" else ""
 
 
 def _move(fall: float) -> str:
