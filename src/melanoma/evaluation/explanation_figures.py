@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from melanoma.data.manifest import UNLABELLED
+from melanoma.evaluation.heat import MEASURED
 from melanoma.evaluation.metrics import Bools, Estimate, Floats, draw_weights, estimate
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, TOO_FEW
 from melanoma.inference.decision import Decision
@@ -24,20 +25,6 @@ RATIOS: Final = {
     "lift": ("heat_on_lesion", "lesion_area"),
     "lift_outside_field": ("heat_outside_field", "outside_field"),
 }
-MEANS: Final = (
-    "heat_on_lesion",
-    "lesion_area",
-    "blob_on_lesion",
-    "other_heat_on_lesion",
-    "points_at_lesion",
-    "lesion_cells",
-    "heat_outside_field",
-    "outside_field",
-    "change_hottest",
-    "change_elsewhere",
-    "fall_hottest",
-    "fall_elsewhere",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +32,7 @@ class Part:
     """Some of the images: `by` all, class, decision or source.
 
     `n`: images that could be read, `n_localised` those with heat and a lesion, `n_framed` those with heat and a frame.
-    `figures`: MEANS of the columns of `heat.tabulate` over the images that have them, RATIOS of two means, and means
+    `figures`: means of the columns `heat.MEASURED` over the images that have them, RATIOS of two means, and means
     of DIFFERENCES image by image.
     """
 
@@ -96,7 +83,7 @@ def _explain_missing(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _describe(by: str, name: str, rows: pd.DataFrame, resamples: int, seed: int) -> Part:
-    columns = {column: rows[column].to_numpy(dtype=np.float64) for column in MEANS}
+    columns = {column: rows[column].to_numpy(dtype=np.float64) for column in MEASURED}
     columns |= {key: columns[first] - columns[second] for key, (first, second) in DIFFERENCES.items()}
     table = np.column_stack(list(columns.values()))
     group = pd.factorize(rows["group"])[0].astype(np.int64)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,26 @@ from melanoma.evaluation.deletion import measure_hiding
 from melanoma.evaluation.localisation import draw_blob, find_hits, measure_share, place_mask, points_at
 from melanoma.evaluation.metrics import Floats
 from melanoma.inference import images
+from melanoma.inference.decision import Decision
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.preprocessing import prepare
 
-FRAMED = 0.01  # share outside the field of view, from which on an image has a frame
+FRAMED: Final = 0.01  # share outside the field of view, from which on an image has a frame
+
+MEASURED: Final = (
+    "heat_on_lesion",
+    "lesion_area",
+    "blob_on_lesion",
+    "other_heat_on_lesion",
+    "points_at_lesion",
+    "lesion_cells",
+    "heat_outside_field",
+    "outside_field",
+    "change_hottest",
+    "change_elsewhere",
+    "fall_hottest",
+    "fall_elsewhere",
+)
 
 Heat = NDArray[np.float32]
 
@@ -79,7 +96,7 @@ def look_at_all(
 def tabulate(
     table: pd.DataFrame, looks: Sequence[Look | ImageError], partner: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """One row an image: `source, path, image_id, y_true` of the table, what was said of it, and what was measured.
+    """One row an image: `source, path, image_id, y_true` of the table, `y_prob, decision`, MEASURED, and `error`.
 
     `partner` (n,): the image whose heat map is laid on this one's lesion, -1 for none. What does not exist is NaN:
     shares without heat or without a lesion, and what lies outside the field of view where hardly anything does.
@@ -87,32 +104,13 @@ def tabulate(
     measured: list[dict[str, float | str]] = []
     for look, other in zip(looks, partner, strict=True):
         if isinstance(look, ImageError):
-            measured.append({"error": str(look)})
+            measured.append({"decision": str(Decision.CANNOT_ASSESS), "error": str(look)})
             continue
         borrowed = looks[other] if other >= 0 else None
         measured.append(_measure(look, borrowed.heat if isinstance(borrowed, Look) else None))
-    columns = [*_COLUMNS, "error"]
     known = table[["source", "path", "image_id", "y_true"]].reset_index(drop=True)
-    said = pd.DataFrame(measured, columns=columns)
-    return pd.concat([known, said.assign(error=said["error"].fillna(""))], axis=1)
-
-
-_COLUMNS = (
-    "y_prob",
-    "decision",
-    "heat_on_lesion",
-    "lesion_area",
-    "blob_on_lesion",
-    "other_heat_on_lesion",
-    "points_at_lesion",
-    "lesion_cells",
-    "heat_outside_field",
-    "outside_field",
-    "change_hottest",
-    "change_elsewhere",
-    "fall_hottest",
-    "fall_elsewhere",
-)
+    said = pd.DataFrame(measured, columns=["y_prob", "decision", *MEASURED, "error"])
+    return pd.concat([known, said.astype(dict.fromkeys(["y_prob", *MEASURED], "float64"))], axis=1)
 
 
 def _look_at(predictor: Predictor, path: str, keep: bool, rng: np.random.Generator) -> Look:
@@ -136,7 +134,7 @@ def _look_at(predictor: Predictor, path: str, keep: bool, rng: np.random.Generat
 
 def _measure(look: Look, other: Heat | None) -> dict[str, float | str]:
     """The row of one image."""
-    row: dict[str, float | str] = {"y_prob": look.y_prob, "decision": look.decision}
+    row: dict[str, float | str] = {"y_prob": look.y_prob, "decision": look.decision, "error": ""}
     if not look.is_warm:
         return row
     if look.lesion is not None:

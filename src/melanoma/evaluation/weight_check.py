@@ -127,7 +127,7 @@ def _summarise(
 def _estimate_mean(values: Floats, group: NDArray[np.int64], resamples: int, seed: int) -> Estimate:
     """The mean of the finite values (networks, images); networks and groups of images are both drawn."""
     if not np.isfinite(values).any():
-        return Estimate(None, None, None, "no two maps to compare")
+        return Estimate(None, None, None, "no two maps that can be compared")
     rng = np.random.default_rng((seed, 1))
     present = np.isfinite(values).astype(np.float64)
     filled = np.where(present > 0, values, 0.0)
