@@ -128,7 +128,8 @@ def test_a_row_says_what_was_measured_and_leaves_out_what_does_not_exist():
     first, no_lesion, no_heat, broken = (rows.iloc[number] for number in range(4))
     assert (first["heat_on_lesion"], first["lesion_area"], first["points_at_lesion"]) == (0.75, 0.25, 1)
     assert first["other_heat_on_lesion"] == 0
-    assert first["heat_outside_field"] == pytest.approx(0.2)
+    assert (first["heat_outside_field"], first["outside_field"]) == pytest.approx((0.2, 0.2))
+    assert (first["heat_on_frame_edge"], first["frame_edge"]) == (1, 1)
     assert (first["change_hottest"], first["change_elsewhere"]) == pytest.approx((0.3, 0.1))
     assert (first["fall_hottest"], first["fall_elsewhere"]) == pytest.approx((0.3, 0.0))
     assert np.isnan(no_lesion["heat_on_lesion"])

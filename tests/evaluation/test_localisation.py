@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from melanoma.evaluation.localisation import draw_blob, measure_share, pair_unrelated, place_mask, points_at
+from melanoma.evaluation.localisation import (
+    draw_blob,
+    find_edge,
+    measure_share,
+    pair_unrelated,
+    place_mask,
+    points_at,
+)
 from melanoma.inference.network_file import WHOLE
 from melanoma.inference.preprocessing import Preprocessing
 
@@ -46,6 +53,7 @@ def test_shares_and_the_pointing_game():
     assert measure_share(np.array([[1, 2], [0, 1]]), cells) == pytest.approx((1 + 1) / 4)
     assert measure_share(np.ones((2, 2)), cells) == pytest.approx(cells.mean())
     assert np.isnan(measure_share(np.zeros((2, 2)), cells))
+    assert find_edge(cells).tolist() == [[0, 1], [1, 0]]
     assert points_at(np.array([[0, 2], [1, 1]]), cells)
     assert not points_at(np.array([[0, 1], [2, 1]]), cells)
 

@@ -24,6 +24,7 @@ DIFFERENCES: Final = {
 RATIOS: Final = {
     "lift": ("heat_on_lesion", "lesion_area"),
     "lift_outside_field": ("heat_outside_field", "outside_field"),
+    "lift_frame_edge": ("heat_on_frame_edge", "frame_edge"),
 }
 
 

@@ -78,14 +78,15 @@ def _say_share(part: Part) -> str:
 
 def _ask_frame(part: Part, classes: Sequence[Part]) -> Finding:
     figures = part.figures
-    on, area, lift = (figures[key] for key in ("heat_outside_field", "outside_field", "lift_outside_field"))
     counts = " and ".join(f"{one.n_framed:,} {one.name}" for one in classes)
     return Finding(
-        "Is less heat on dark frames and corners than chance would put there?",
-        _is_beyond(lift, 1, below=True),
-        f"In the {part.n_framed:,} images that have such{f' ({counts})' * bool(counts)},"
-        f" {_percent(on, ends=True)} of the heat lies outside the field of view, which takes {_percent(area)} of the"
-        f" image: {_times(lift)} what chance gives.",
+        "Is less heat on the edge of dark frames and corners than chance would put there?",
+        _is_beyond(figures["lift_frame_edge"], 1, below=True),
+        f"In the {part.n_framed:,} images that have such{f' ({counts})' * bool(counts)}, their edge has"
+        f" {_percent(figures['heat_on_frame_edge'], ends=True)} of the heat and takes {_percent(figures['frame_edge'])}"
+        f" of the image: {_times(figures['lift_frame_edge'])} what chance gives. Of the whole heat,"
+        f" {_percent(figures['heat_outside_field'])} lies outside the field of view, which takes"
+        f" {_percent(figures['outside_field'])}.",
     )
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from melanoma.data.segmentation import segment
 from melanoma.errors import ImageError
 from melanoma.evaluation.deletion import measure_hiding
-from melanoma.evaluation.localisation import draw_blob, find_hits, measure_share, place_mask, points_at
+from melanoma.evaluation.localisation import (
+    draw_blob,
+    find_edge,
+    find_hits,
+    measure_share,
+    place_mask,
+    points_at,
+)
 from melanoma.evaluation.metrics import Floats
 from melanoma.inference import images
 from melanoma.inference.decision import Decision
@@ -31,6 +38,8 @@ MEASURED: Final = (
     "lesion_cells",
     "heat_outside_field",
     "outside_field",
+    "heat_on_frame_edge",
+    "frame_edge",
     "change_hottest",
     "change_elsewhere",
     "fall_hottest",
@@ -148,8 +157,13 @@ def _measure(look: Look, other: Heat | None) -> dict[str, float | str]:
         if other is not None:
             row["other_heat_on_lesion"] = measure_share(other, look.lesion)
     if look.outside.mean() >= FRAMED:
-        row["heat_outside_field"] = measure_share(look.heat, look.outside)
-        row["outside_field"] = float(look.outside.mean())
+        edge = find_edge(look.outside)
+        row |= {
+            "heat_outside_field": measure_share(look.heat, look.outside),
+            "outside_field": float(look.outside.mean()),
+            "heat_on_frame_edge": measure_share(look.heat, edge),
+            "frame_edge": float(edge.mean()),
+        }
     elsewhere = np.array(look.hidden_elsewhere)
     return row | {
         "change_hottest": abs(look.hidden_hottest - look.y_prob),

@@ -14,6 +14,7 @@ from melanoma.inference.explain import place_cells
 from melanoma.inference.network_file import Box
 from melanoma.inference.preprocessing import Preprocessing
 
+_EDGE: Final = 0.02  # share of a cell that is taken for none
 BLOB_WIDTH: Final = 1 / 6  # standard deviation in sides of the map, so that three of them reach its edge
 
 
@@ -41,6 +42,11 @@ def measure_share(heat: NDArray[np.floating], cells: Floats) -> float:
 def find_hits(cells: Floats) -> NDArray[np.bool_]:
     """The cells whose larger part is covered: where the hottest one must lie to point at the mask."""
     return np.asarray(cells >= 0.5)
+
+
+def find_edge(cells: Floats) -> Floats:
+    """1 in the cells that hold both what is covered and what is not, else 0: the edge of a frame, for one."""
+    return np.asarray((cells > _EDGE) & (cells < 1 - _EDGE), dtype=np.float64)
 
 
 def points_at(heat: NDArray[np.floating], cells: Floats) -> bool:
