@@ -3,7 +3,7 @@
 The test of Adebayo et al. 2018, "Sanity checks for saliency maps", in the form that goes from the output layer down.
 Every value of a layer keeps its size and gets another place and a random sign. So each layer keeps its scale, in
 whatever type the file stores it, and the values have no mean left; with values only moved, a dense layer whose mean
-is below zero switches all its units off and nearly all heat maps are empty (measured on the shipped bundle).
+is below zero switches its units off, and most heat maps are empty (measured on the shipped bundle).
 """
 
 from collections import Counter
