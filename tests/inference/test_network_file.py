@@ -92,6 +92,35 @@ def test_padding_and_strides_move_the_cells(content):
     assert find_heat_box(moved) == pytest.approx([0.5 / 32, 0.5 / 32, 32.5 / 32, 32.5 / 32])
 
 
+def test_an_operator_that_pads_moves_the_cells(content):
+    def put_pad_first(model):
+        graph = model.subgraphs[0]
+        paddings = np.array([[0, 0], [1, 0], [2, 0], [0, 0]], np.int32)
+        buffer, code = schema.BufferT(), schema.OperatorCodeT()
+        buffer.data, code.builtinCode = (
+            np.frombuffer(paddings.tobytes(), np.uint8),
+            schema.BuiltinOperator.PAD,
+        )
+        model.buffers.append(buffer)
+        model.operatorCodes.append(code)
+        constant, padded = schema.TensorT(), schema.TensorT()
+        constant.shape, constant.type = np.array([4, 2], np.int32), schema.TensorType.INT32
+        constant.buffer = len(model.buffers) - 1
+        padded.shape = np.array([1, 33, 34, 3], np.int32)
+        graph.tensors += [constant, padded]
+        operator = schema.OperatorT()
+        operator.opcodeIndex = len(model.operatorCodes) - 1
+        operator.inputs = np.array([graph.inputs[0], len(graph.tensors) - 2], np.int32)
+        operator.outputs = np.array([len(graph.tensors) - 1], np.int32)
+        graph.operators.insert(0, operator)
+        inputs = list(graph.operators[1].inputs)
+        graph.operators[1].inputs = np.array([len(graph.tensors) - 1, *inputs[1:]], np.int32)
+
+    changed = rewrite(content, put_pad_first)
+    assert find_heat_box(changed) == (5 / 32, 6 / 32, 21 / 32, 22 / 32)
+    assert len(find_layers(bytearray(changed))) == 6
+
+
 def test_a_path_that_cannot_be_followed_gives_the_whole_image(content):
     def rename(model):
         output = next(one for one in model.signatureDefs[0].outputs if one.name == b"heatmap")

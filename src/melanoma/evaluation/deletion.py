@@ -27,9 +27,10 @@ def measure_hiding(
     where fewer have any heat. `image` RGB uint8 (h, w, 3).
     """
     spec = predictor.bundle.preprocessing
+    colour = np.median(image.reshape(-1, 3), axis=0).astype(np.uint8)
     hot = find_hottest(heat, image.shape[:2], spec, predictor.heat_box)
-    elsewhere = [_judge(predictor, image, _shift(hot, spec, rng)) for _ in range(PLACES)]
-    return _judge(predictor, image, hot), elsewhere
+    elsewhere = [_judge(predictor, image, _shift(hot, spec, rng), colour) for _ in range(PLACES)]
+    return _judge(predictor, image, hot, colour), elsewhere
 
 
 def find_hottest(heat: NDArray[np.float32], shape: tuple[int, int], spec: Preprocessing, box: Box) -> Mask:
@@ -54,7 +55,7 @@ def _shift(mask: Mask, spec: Preprocessing, rng: np.random.Generator) -> Mask:
     return moved
 
 
-def _judge(predictor: Predictor, image: Pixels, hidden: Mask) -> float:
+def _judge(predictor: Predictor, image: Pixels, hidden: Mask, colour: Pixels) -> float:
     changed = image.copy()
-    changed[hidden] = np.median(image.reshape(-1, 3), axis=0).astype(np.uint8)
+    changed[hidden] = colour
     return float(predictor.bundle.calibration.transform(predictor.run(changed).logit)[0])

@@ -14,6 +14,7 @@ from melanoma.evaluation.explanation_examples import Example, choose_examples, d
 from melanoma.evaluation.explanation_figures import CLASSES, Part, describe_parts
 from melanoma.evaluation.heat import Look, look_at_all, tabulate
 from melanoma.evaluation.localisation import pair_unrelated
+from melanoma.evaluation.randomisation import list_steps
 from melanoma.evaluation.weight_check import WeightCheck, check_weights
 from melanoma.inference.predictor import Predictor
 
@@ -89,6 +90,9 @@ def check_explanations(
     drawn. `networks`: how often the weights are made random at each step. `progress` is called with (stage, done, in
     all). Raises ImageError when no image can be read, BundleError when the network's weights cannot be changed.
     """
+    list_steps(
+        predictor.bundle.network.read_bytes()
+    )  # refuses weights that cannot be changed, before any work
     group = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
     looks = look_at_all(
         predictor,

@@ -27,7 +27,8 @@ def place_mask(mask: NDArray[np.bool_], cells: tuple[int, ...], spec: Preprocess
     down, across = (
         _average(edges, length) for edges, length in zip((rows, columns), mask.shape, strict=True)
     )
-    return np.clip(down @ mask.astype(np.float64) @ across.T, 0, 1)
+    shares = down.astype(np.float32) @ mask.astype(np.float32) @ across.T.astype(np.float32)
+    return np.clip(shares.astype(np.float64).round(6), 0, 1)  # single precision: half must stay half
 
 
 def measure_share(heat: NDArray[np.floating], cells: Floats) -> float:

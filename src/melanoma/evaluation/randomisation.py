@@ -100,7 +100,9 @@ def _shuffle(values: NDArray[Any], rng: np.random.Generator) -> None:
 
 def _read_stack(content: bytearray) -> _Stack:
     layers = find_layers(content)
-    kernels = [layer for layer in layers if layer.kind == "FULLY_CONNECTED"]
+    kernels = [
+        layer for layer in layers if layer.kind == "FULLY_CONNECTED" and layer.weights[0].values.ndim == 2
+    ]
     for heat in kernels:
         for hidden in kernels:
             for output in kernels:
