@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from melanoma.config import InputConfig, ModelConfig, load_recipe
 from melanoma.errors import ConfigError
+from melanoma.evaluation.randomisation import follows_weights, randomise
+from melanoma.inference.network_file import find_heat_box, find_layers
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.export import export_litert
 from melanoma.training.models import create_inference_model, create_model
@@ -107,6 +109,29 @@ def test_exported_network_agrees_with_keras(
     assert (output.heatmap >= 0).all()
     np.testing.assert_allclose(output.heatmap, grad_cam(small_model, pixels), atol=tolerance)
     assert path.stat().st_size == pytest.approx(bytes_a_weight * small_model.count_params(), rel=0.15)
+    assert find_heat_box(path.read_bytes()) == pytest.approx((7 / 48, 7 / 48, 39 / 48, 39 / 48))
+    assert follows_weights(path.read_bytes())
+    networks = [randomise(path.read_bytes(), 5, np.random.default_rng(seed)) for seed in range(4)]
+    heats = np.array([LiteRtNetwork(network).run(pixels).heatmap for network in networks])
+    empty = keras.models.clone_model(small_model)
+    expected = np.array([grad_cam(read_weights(network, empty), pixels) for network in networks])
+    assert expected.max() > 0
+    np.testing.assert_allclose(heats, expected, atol=min(10 * tolerance, 0.1) * expected.max())
+
+
+def read_weights(network: bytes, model: keras.Model) -> keras.Model:
+    """The model with the weights that stand in a network's file."""
+    layers = find_layers(bytearray(network))
+    learnt = [layers[number] for number in (0, 1, 2, 3, 5)]
+    with_weights = [layer for layer in model.layers if layer.weights]
+    for layer, stored in zip(with_weights, learnt, strict=True):
+        kernel = stored.weights[0].values.astype(np.float32)
+        if len(stored.weights[0].scale):
+            kernel = kernel * stored.weights[0].scale.reshape(-1, *[1] * (kernel.ndim - 1))
+        layer.kernel.assign(np.moveaxis(kernel, 0, -1) if kernel.ndim == 4 else kernel.T)
+        if len(stored.weights) > 1:
+            layer.bias.assign(stored.weights[1].values.astype(np.float32))
+    return model
 
 
 @pytest.fixture(scope="module")

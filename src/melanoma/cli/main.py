@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from melanoma.cli import (
     audit,
     calibrate,
+    check_explanations,
     data,
     demo,
     evaluate,
@@ -57,6 +58,7 @@ app.command()(evaluate.evaluate)
 app.command()(stress.stress)
 app.command()(audit.audit)
 app.command()(calibrate.calibrate)
+app.command()(check_explanations.check_explanations)
 app.command()(split.split)
 app.command()(train.train)
 app.command()(export.export)

@@ -48,17 +48,18 @@ def embed(image: NDArray[np.uint8]) -> Thumbnail:
     picture = Image.fromarray(image)
     scale = SIDE / max(picture.size)
     width, height = (max(round(scale * side), 1) for side in picture.size)
-    return Thumbnail(_encode(picture.resize((width, height), Image.Resampling.LANCZOS)), readable=True)
+    return Thumbnail(encode(picture.resize((width, height), Image.Resampling.LANCZOS)), readable=True)
 
 
 def _shrink_one(path: str) -> Thumbnail:
     try:
         return embed(load(path))
     except ImageError:
-        return Thumbnail(_encode(Image.new("RGB", (SIDE, SIDE), _GREY)), readable=False)
+        return Thumbnail(encode(Image.new("RGB", (SIDE, SIDE), _GREY)), readable=False)
 
 
-def _encode(picture: Image.Image) -> str:
+def encode(picture: Image.Image) -> str:
+    """The whole picture as a JPEG in a data URI."""
     stream = io.BytesIO()
     picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
