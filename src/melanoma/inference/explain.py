@@ -42,7 +42,8 @@ def spread(
 ) -> NDArray[np.float32]:
     """The map (rows, columns), linear between its cells, at the size of an image of `shape`.
 
-    `seen`: what the network sees, see `preprocessing.find_box`; `box`: see `network_file.find_heat_box`. Beyond the outermost cells their heat goes on to the edge of what the network saw; further out it is zero.
+    `seen`: what the network sees, see `preprocessing.find_box`; `box`: see `network_file.find_heat_box`. Beyond the
+    outermost cells their heat goes on to the edge of what the network saw; further out it is zero.
     """
     ends = place_cells(heat.shape, seen, box)
     down, across = (_interpolate(edges, length) for edges, length in zip(ends, shape, strict=True))
