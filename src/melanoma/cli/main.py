@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from melanoma.cli import (
     audit,
+    baseline,
     calibrate,
     data,
     demo,
@@ -57,6 +58,7 @@ app.command()(audit.audit)
 app.command()(calibrate.calibrate)
 app.command()(split.split)
 app.command()(train.train)
+app.command()(baseline.baseline)
 app.command()(export.export)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
