@@ -35,7 +35,7 @@ class Hyperparameters:
     """
 
     max_leaf_nodes: int
-    trees: int = MOST_TREES
+    trees: int
     learning_rate: float = 0.05
     min_samples_leaf: int = 20
     l2_regularization: float = 1.0
@@ -142,7 +142,7 @@ def _choose(train: _Part, val: _Part, seed: int, tell: Progress) -> list[Trial]:
     """For each number of leaves the number of trees with the lowest log loss on val; the best first."""
     trials = []
     for number, leaves in enumerate(LEAVES, start=1):
-        tried = Hyperparameters(leaves)
+        tried = Hyperparameters(leaves, MOST_TREES)
         stages = _grow(tried, train, seed).staged_decision_function(val.features)
         losses = [log_loss(val.y_true, sigmoid(logit)) for logit in stages]
         best = int(np.argmin(losses))
