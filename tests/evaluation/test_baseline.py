@@ -22,6 +22,7 @@ N = 240
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch):
     monkeypatch.setattr(baseline, "MOST_TREES", 12)
+    monkeypatch.setattr(baseline, "RESAMPLES", 100)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,11 @@ def test_trees_are_chosen_on_val(manifest, splits, table):
     assert sorted(trial.hyperparameters.max_leaf_nodes for trial in trials) == list(baseline.LEAVES)
     losses = [trial.val_log_loss for trial in trials]
     assert losses == sorted(losses)
-    table.loc[split_rows(splits, "val"), "colour_entropy"] *= -1  # what was learnt misleads on val
-    assert fit(manifest, splits, table).trials[0].hyperparameters.trees == 1
+    val = split_rows(splits, "val")
+    table.loc[val, "colour_entropy"] = -10.0 * manifest.table["y_true"]  # what was learnt misleads on val
+    misled = fit(manifest, splits, table).trials[0]
+    assert misled.hyperparameters.trees < trials[0].hyperparameters.trees
+    assert misled.val_log_loss > losses[0] + 0.1
 
 
 def test_same_seed_same_everything(manifest, splits, table):

@@ -39,6 +39,7 @@ EXTRAS = {
         "yaml",
         "cv2",
         "faiss",
+        "threadpoolctl",
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
     "data": ("httpx", "kagglehub"),

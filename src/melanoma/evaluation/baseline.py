@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
 
 from melanoma.config import EvaluationConfig
 from melanoma.data.manifest import Manifest
@@ -23,6 +24,7 @@ from melanoma.inference.decision import OperatingPoint, fit_operating_point
 FITTED_ON: Final = ("train", "val", "calibration")
 LEAVES: Final = (4, 8, 16)
 MOST_TREES: Final = 600
+RESAMPLES: Final = 1000  # of the importances
 
 Progress = Callable[[str, int, int], None]
 
@@ -92,7 +94,21 @@ def fit(
     judged all the same; an unreadable one is left out. The same for the same seed. `progress` is called with a
     stage, the number done and of all. Raises SplitError when a split that is needed lacks a class.
     """
-    tell = progress or (lambda *_: None)
+    # one thread: the same trees on any number of cores, and no waiting for a core that is busy
+    with threadpool_limits(1, user_api="openmp"):
+        return _fit(manifest, splits, table, seed, progress or (lambda *_: None))
+
+
+def check(manifest: Manifest, splits: Splits) -> None:
+    """Raise SplitError when train, val or calibration lacks a class."""
+    for name in FITTED_ON:
+        found = set(manifest.table.loc[splits.table["split"] == name, "y_true"])
+        for label, meaning in ((1, "melanoma"), (0, "other")):
+            if label not in found:
+                raise SplitError(f"the {name} split holds no image of class {meaning}; give more images")
+
+
+def _fit(manifest: Manifest, splits: Splits, table: pd.DataFrame, seed: int, tell: Progress) -> Baseline:
     features = table[list(NAMES)].to_numpy(np.float64)
     readable = (table["error"] == "").to_numpy()
     parts = {name: _take(name, manifest, splits, features, readable) for name in FITTED_ON}
@@ -116,15 +132,6 @@ def fit(
         features=single,
         y_prob=y_prob,
     )
-
-
-def check(manifest: Manifest, splits: Splits) -> None:
-    """Raise SplitError when train, val or calibration lacks a class."""
-    for name in FITTED_ON:
-        found = set(manifest.table.loc[splits.table["split"] == name, "y_true"])
-        for label, meaning in ((1, "melanoma"), (0, "other")):
-            if label not in found:
-                raise SplitError(f"the {name} split holds no image of class {meaning}; give more images")
 
 
 def _take(
@@ -173,6 +180,7 @@ def _explain(
         val.group,
         parts | {name: [number] for name, number in place.items()},
         seed=seed,
+        resamples=RESAMPLES,
         progress=lambda done, total: tell("measuring importance", done, total),
     )
     ordered = sorted(falls.items(), key=lambda item: -(item[1].value or 0.0))

@@ -24,7 +24,7 @@ def measure(
     parts: Mapping[str, Sequence[int]],
     *,
     seed: int,
-    resamples: int = 1000,
+    resamples: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Estimate]:
     """The fall of the AUROC for each part, which is a list of columns.
@@ -41,7 +41,7 @@ def measure(
         shuffled = np.concatenate([_shuffle(features, columns, rng) for _ in range(SHUFFLES)])
         scores = score(shuffled).reshape(SHUFFLES, -1)
         left = np.mean([Ranking.of(y_true, each).auroc(weights) for each in scores], axis=0)
-        fall = whole - left
+        fall = np.round(whole - left, 12)  # or the last bits would be a fall
         falls[name] = estimate(float(fall[0]), fall[1:])
         if progress is not None:
             progress(number, len(parts))
