@@ -22,7 +22,7 @@ from melanoma.inference.calibration import Calibration, fit_calibration, sigmoid
 from melanoma.inference.decision import OperatingPoint, fit_operating_point
 
 FITTED_ON: Final = ("train", "val", "calibration")
-LEAVES: Final = (4, 8, 16)
+LEAVES: Final = (8, 16, 32, 64)
 MOST_TREES: Final = 600
 RESAMPLES: Final = 1000  # of the importances
 
