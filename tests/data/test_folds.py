@@ -330,24 +330,25 @@ def train_on_first(rows, links=(), **options):
 
 def test_one_source_trains_as_if_alone_and_the_others_are_the_test():
     rows = [{"source": source, **row} for source in "abc" for row in many(40, 20)]
-    data, given, made = train_on_first(rows, [(0, 60, 130), (61, 100), (5, 6), (62, 63)])
+    data, given, made = train_on_first(rows, [(0, 60, 130), (61, 100), (5, 6), (62, 63)], test=0)
     split = made.table.set_index("image_id")["split"]
     home = data.subset((data.table["source"] == "b").to_numpy())
-    alone = splits.assign(home, seed=4, groups=given).table.set_index("image_id")["split"]
+    alone = splits.assign(home, seed=4, groups=given, test=0).table.set_index("image_id")["split"]
     assert split[alone.index].equals(alone)
-    assert set(alone) == {"train", "val", "calibration", "test"}
+    assert set(alone) == {"train", "val", "calibration"}
     away = split.drop(alone.index)
     assert set(away) == {"test", "excluded"}
     assert away.index[away == "excluded"].tolist() == ["0000", "0130"]
 
 
-def test_given_test_images_of_the_training_source_stay_test():
+def test_given_test_images_of_the_training_source_and_their_copies_stay_test():
     rows = [{"source": "a", **row} for row in many()] + [{"source": "b", **row} for row in many()]
     rows += [{"source": "b", **row, "given_split": "test"} for row in many(6, 6)]
-    data, _, made = train_on_first(rows, [(0, 120), (1, 60)])  # with a given test image, and with another
+    # a copy of a given test image, of another image, of both
+    data, _, made = train_on_first(rows, [(0, 120), (1, 60), (2, 61, 121)])
     split = made.table.set_index("image_id")["split"]
     assert (split[(data.table["given_split"] == "test").to_numpy()] == "test").all()
-    assert (split[["0000", "0001"]] == "excluded").all()
+    assert split[["0000", "0001", "0002", "0061"]].tolist() == ["test", "excluded", "excluded", "excluded"]
 
 
 @pytest.mark.parametrize(

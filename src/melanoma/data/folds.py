@@ -99,8 +99,8 @@ def train_on(
 ) -> Splits:
     """One source is dealt as `splits.assign` deals it alone; of the others every image is for testing.
 
-    What shares a group with any image of that source is excluded from the others, so a network that was
-    trained on the source alone, by whatever splits, has seen none of their test images. Raises SplitError.
+    What shares a group with an image of that source that is not for testing is excluded from the others: no
+    network that left the source's test images alone has seen it. Raises SplitError.
     """
     table = manifest.table
     home = table["source"] == source
@@ -117,7 +117,7 @@ def train_on(
     shares = {"val": val, "calibration": calibration, "test": test}
     split = pd.Series("test", index=table.index, dtype=object)
     split[home] = dealing.deal(table[home], own, shares, seed)
-    split[~home & group.isin(group[home])] = "excluded"
+    split[~home & group.isin(group[home & (split != "test")])] = "excluded"
     return build(manifest, group, split)
 
 
