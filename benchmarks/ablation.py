@@ -22,8 +22,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from melanoma.audit.workers import open_pool
 from melanoma.data import folds, manifest, splits
+from melanoma.data.workers import open_pool
 from melanoma.evaluation.metrics import Estimate, Ranking, draw_weights, estimate
 from melanoma.files import replacing
 from melanoma.inference import images

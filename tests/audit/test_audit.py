@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from melanoma.audit import audit, matcher, pictures, workers
+from melanoma.audit import audit, matcher, pictures
+from melanoma.data import workers
 from melanoma.data.synthetic import render
 from melanoma.errors import ManifestError
 

@@ -168,6 +168,56 @@ def test_looks_without_a_run_are_noted_in_the_output_and_training_images_are_no_
     assert "This is the first look" in page_text(tmp_path)
 
 
+@pytest.fixture
+def splits(run_melanoma, collection, image_folder, tmp_path):
+    """Splits of two sources in which b is the test."""
+    table = tmp_path / "splits.csv"
+    code, _, err = run_melanoma(
+        "split", f"a={collection}", f"b={image_folder}", "--train-on", "a", "-o", table
+    )
+    assert code == 0, err
+    return table
+
+
+def test_splits_of_a_file_say_what_is_judged(evaluate, collection, image_folder, splits, tmp_path):
+    data = f"a={collection}", f"b={image_folder}"
+    table = pd.read_csv(splits)
+    n_test = (table["split"] == "test").sum()
+    code, out, err = evaluate(*data, "--splits", splits, "--split", "test")
+    assert code == 0, err
+    assert saved(tmp_path)["evaluations"][0]["n"] == n_test
+    assert "looks at test images: 1" in out
+    line = json.loads((tmp_path / "out" / "test-looks.jsonl").read_text().splitlines()[0])
+    assert (line["n"], line["splits"]) == (n_test, ["test"])
+    assert evaluate(*data, "--splits", splits, "--split", "val")[1].count("looks at test images") == 0
+
+
+def test_one_source_is_judged_alone(evaluate, collection, image_folder, splits, predictions, tmp_path):
+    data = f"a={collection}", f"b={image_folder}"
+    code, _, err = evaluate(*data, "--splits", splits, "--split", "test", "--source", "b")
+    assert code == 0, err
+    (report,) = saved(tmp_path)["evaluations"]
+    assert (report["name"], report["n"], report["within_sources"]) == ("test of b", 64, None)
+    code, _, err = evaluate(*data, "--source", "a")
+    assert code == 0, err
+    assert (saved(tmp_path)["evaluations"][0]["name"], saved(tmp_path)["evaluations"][0]["n"]) == ("a", 40)
+    path = predictions(decision="refer")  # of a alone, but b is not judged
+    assert evaluate(*data, "--source", "a", "--predictions", path, bundle=None)[0] == 0
+    code, _, err = evaluate(*data, "--source", "c")
+    assert (code, "no source is called 'c'; there are 'a', 'b'" in err) == (2, True)
+
+
+def test_groups_of_splits_are_drawn_together(evaluate, collection, tmp_path):
+    table = pd.DataFrame({"source": "labels", "image_id": [str(n) for n in range(40)]})
+    table = table.assign(group_id=[str(n // 8) for n in range(40)], split="test")
+    table.loc[table.index >= 24, "split"] = "train"
+    table.to_csv(tmp_path / "s.csv", index=False)
+    code, _, err = evaluate(collection, "--splits", tmp_path / "s.csv", "--split", "test")
+    assert code == 0, err
+    (report,) = saved(tmp_path)["evaluations"]
+    assert (report["n"], report["n_groups"]) == (24, 3)
+
+
 def test_several_sources_have_a_mean_within_them(evaluate, collection, image_folder, tmp_path):
     code, out, err = evaluate(f"a={collection}", f"b={image_folder}")
     assert code == 0, err

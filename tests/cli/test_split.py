@@ -114,3 +114,17 @@ def test_older_splits_in_an_input_folder_may_be_replaced(run_melanoma, sources):
     output = sources[0] / "splits.csv"
     assert run_melanoma("split", *sources, "-o", output)[0] == 0
     assert run_melanoma("split", *sources, "-o", output, "--seed", 2)[0] == 0
+
+
+def test_train_on_one_source_and_test_on_the_others(run_melanoma, sources, tmp_path):
+    output = tmp_path / "s.csv"
+    code, _, err = run_melanoma("split", *sources, "--train-on", "first", "-o", output)
+    assert code == 0
+    table = splits.read_table(output)
+    assert set(table.loc[table["source"] == "second", "split"]) == {"test", "excluded"}
+    assert (table["split"] == "excluded").sum() == 2  # the equal files
+    assert {"train", "val", "calibration"} <= set(table.loc[table["source"] == "first", "split"])
+    assert "no --groups: " in err
+    both = ["split", *sources, "--train-on", "first", "--leave-source-out", "-o", tmp_path / "t.csv"]
+    code, _, err = run_melanoma(*both)
+    assert (code, "give --leave-source-out or --train-on" in err) == (2, True)

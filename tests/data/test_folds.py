@@ -320,3 +320,40 @@ def test_the_real_collections_make_folds(data_root):
         split = fold.splits.table["split"].to_numpy()
         for name in ("train", "val", "calibration", "test"):
             assert np.bincount(y_true[split == name]).min() > 30
+
+
+def train_on_first(rows, links=(), **options):
+    data = make_manifest(rows)
+    given = pairs(data, *links) if links else None
+    return data, given, folds.train_on(data, "b", seed=4, groups=given, **options)
+
+
+def test_one_source_trains_as_if_alone_and_the_others_are_the_test():
+    rows = [{"source": source, **row} for source in "abc" for row in many(40, 20)]
+    data, given, made = train_on_first(rows, [(0, 60, 130), (61, 100), (5, 6), (62, 63)], test=0)
+    split = made.table.set_index("image_id")["split"]
+    home = data.subset((data.table["source"] == "b").to_numpy())
+    alone = splits.assign(home, seed=4, groups=given, test=0).table.set_index("image_id")["split"]
+    assert split[alone.index].equals(alone)
+    assert set(alone) == {"train", "val", "calibration"}
+    away = split.drop(alone.index)
+    assert set(away) == {"test", "excluded"}
+    assert away.index[away == "excluded"].tolist() == ["0000", "0130"]
+
+
+def test_given_test_images_of_the_training_source_and_their_copies_stay_test():
+    rows = [{"source": "a", **row} for row in many()] + [{"source": "b", **row} for row in many()]
+    rows += [{"source": "b", **row, "given_split": "test"} for row in many(6, 6)]
+    # a copy of a given test image, of another image, of both
+    data, _, made = train_on_first(rows, [(0, 120), (1, 60), (2, 61, 121)])
+    split = made.table.set_index("image_id")["split"]
+    assert (split[(data.table["given_split"] == "test").to_numpy()] == "test").all()
+    assert split[["0000", "0001", "0002", "0061"]].tolist() == ["test", "excluded", "excluded", "excluded"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"), [("ac", "no source is called 'b'; there are a, c"), ("b", "needs others")]
+)
+def test_a_source_to_train_on_and_others_to_test_on_must_be_there(sources, message):
+    with pytest.raises(SplitError, match=message):
+        train_on_first([{"source": source, **row} for source in sources for row in many()])

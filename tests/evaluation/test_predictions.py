@@ -110,6 +110,26 @@ def test_what_evaluate_wrote_can_be_judged_again(write, manifest, tmp_path):
     assert second.figures == first.figures
 
 
+@pytest.mark.parametrize(
+    ("decisions", "thresholds", "known"),
+    [
+        (["no_sign", "refer", "no_sign", "cannot_assess", "refer", "no_sign"], [0.5] * 6, True),
+        (["no_sign", "refer", "no_sign", "refer", "refer", "no_sign"], [0.5] * 6, False),
+        (["no_sign", "refer", "no_sign", "no_sign", "refer", "no_sign"], [0.5] * 5 + [0.6], False),
+        (["no_sign", "refer", "no_sign", "no_sign", "refer", "no_sign"], ["high"] * 6, False),
+    ],
+)
+def test_threshold_beside_decisions_is_stated_when_it_explains_them(
+    decisions, thresholds, known, write, manifest
+):
+    ids = manifest.table["image_id"].tolist()
+    saved = load(write(image_id=ids, y_prob=SHARES, decision=decisions, threshold=thresholds), manifest)
+    assert [str(p.decision) for p in saved.score(manifest.table["path"].tolist())] == decisions
+    assert (saved.operating_point is not None) is known
+    if known:
+        assert saved.operating_point.threshold == 0.5
+
+
 def test_digest_names_the_file(write, manifest):
     ids = manifest.table["image_id"].tolist()
     first = load(write(image_id=ids, y_prob=SHARES), manifest, threshold=0.5).digest

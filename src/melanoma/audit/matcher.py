@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from melanoma.audit.candidates import Candidates
 from melanoma.audit.descriptors import CROPS
 from melanoma.audit.registration import Levels, Match, compare_coarsely, compare_finely
-from melanoma.audit.workers import open_pool
+from melanoma.data.workers import open_pool
 from melanoma.errors import OutputError
 
 _BATCH = 512

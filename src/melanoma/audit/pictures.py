@@ -17,7 +17,7 @@ from PIL import Image
 
 from melanoma.audit.cues import NUMBERS, describe
 from melanoma.audit.registration import FINE, find_field
-from melanoma.audit.workers import open_pool
+from melanoma.data.workers import open_pool
 from melanoma.errors import ImageError, OutputError
 from melanoma.files import replacing
 from melanoma.inference.images import FORMATS, decode, read_file

@@ -11,6 +11,8 @@ from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from melanoma.data.manifest import Manifest
     from melanoma.evaluation.comparison import Comparison
     from melanoma.evaluation.evaluate import EvaluationReport, Scorer
@@ -36,12 +38,18 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Images:
-    """What is judged, of all that the data hold; `groups` and `ita` a row."""
+    """What is judged, of all that the data hold; `groups` and `splits`, what the split is called, a row."""
 
     judged: "Manifest"
     known: "Manifest"
     groups: list[str]
+    splits: "pd.Series[str]"
     name: str
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """The judged images, `given_split` being what the split is called."""
+        return self.judged.table.assign(given_split=self.splits.to_numpy(dtype=object))
 
 
 def evaluate(
@@ -62,7 +70,13 @@ def evaluate(
         "evaluation"
     ),
     label: options.Labels = None,
-    split: Annotated[str | None, typer.Option(help="Only images that a given folder split names so.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Only images that a given folder split, or --splits, names so.")
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="Splits made by `melanoma split`, for --split and the groups.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Only images of this source of the data.")] = None,
     groups: Annotated[
         Path | None,
         typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
@@ -76,7 +90,7 @@ def evaluate(
     """Judge labelled images: figures with 95 % intervals as JSON, CSV and one HTML page."""
     from melanoma.evaluation import report as reporting
 
-    images = _find_images(data, label, split, groups)
+    images = _find_images(data, label, groups, splits, split=split, source=source)
     first, second = _open_models(images, bundle, predictions, compare, threshold)
     ita = _estimate_skin_tone(images) if skin_tone else None
     report = _judge(first, images, ita, resamples, seed)
@@ -98,22 +112,48 @@ def evaluate(
     typer.echo(f"report: {output / 'report.html'}")
 
 
-def _find_images(data: list[str], label: list[str] | None, split: str | None, groups: Path | None) -> _Images:
+def _find_images(
+    data: list[str],
+    label: list[str] | None,
+    groups: Path | None,
+    splits: Path | None,
+    *,
+    split: str | None,
+    source: str | None,
+) -> _Images:
     from melanoma.data import manifest as manifests
-    from melanoma.data import splits as splitting
 
     with show_progress("reading the images") as update:
         known = manifests.load(data, labels=options.parse_labels(label), require_both=False, progress=update)
-    found = splitting.find_groups(known, splitting.load_groups(groups) if groups else None)
-    judged = known
+    found, called = _divide(known, groups, splits)
+    rows = known.table["source"].isin([source] if source else known.table["source"])
+    if not rows.any():
+        names = ", ".join(repr(one.name) for one in known.sources)
+        raise ManifestError(f"no source is called {source!r}; there are {names}")
     if split is not None:
-        rows = (known.table["given_split"] == split).to_numpy()
+        rows &= called == split
         if not rows.any():
             raise ManifestError(f"no image is given as {split!r}; leave --split out to judge all")
-        judged, found = known.subset(rows), found[rows]
+    judged = known.subset(rows.to_numpy(copy=True))
     say(manifests.describe(judged))
-    name = split or ", ".join(source.name for source in known.sources)
-    return _Images(judged, known, found.tolist(), name)
+    sources = source or ", ".join(one.name for one in known.sources)
+    name = sources if split is None else f"{split} of {source}" if source else split
+    return _Images(judged, known, found[rows].tolist(), called[rows], name)
+
+
+def _divide(
+    known: "Manifest", groups: Path | None, splits: Path | None
+) -> "tuple[pd.Series[str], pd.Series[str]]":
+    """The group of every image and what its split is called: by the files given, else by the folders."""
+    from melanoma.data import splits as splitting
+
+    called = known.table["given_split"]
+    if splits is None:
+        return splitting.find_groups(known, splitting.load_groups(groups) if groups else None), called
+    loaded = splitting.load(splits, known).table
+    if groups is None:
+        return loaded["group_id"], loaded["split"]
+    return splitting.find_groups(known, splitting.load_groups(groups)), loaded["split"]
 
 
 def _open_models(
@@ -208,7 +248,7 @@ def _note_look(model: _Model, images: _Images, data: list[str], output: Path) ->
 
     noted = looks.note(
         "melanoma evaluate",
-        images.judged.table,
+        images.table,
         bundle=model.folder,
         bundle_digest=model.scorer.digest,
         manifest_digest=images.judged.digest,
@@ -227,7 +267,7 @@ def _find_origin(model: _Model, images: _Images) -> "Origin":
     from melanoma.evaluation.plain_words import Origin
 
     run = looks.find_run(model.folder) if model.folder else None
-    return Origin(model.trained_on, looks.count_test_images(images.judged.table, run))
+    return Origin(model.trained_on, looks.count_test_images(images.table, run))
 
 
 def _list_facts(model: _Model, images: _Images) -> dict[str, str]:

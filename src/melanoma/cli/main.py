@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from melanoma.cli import (
     audit,
+    baseline,
     calibrate,
     check_explanations,
     data,
@@ -40,6 +41,7 @@ EXTRAS = {
         "yaml",
         "cv2",
         "faiss",
+        "threadpoolctl",
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
     "data": ("httpx", "kagglehub"),
@@ -61,6 +63,7 @@ app.command()(calibrate.calibrate)
 app.command()(check_explanations.check_explanations)
 app.command()(split.split)
 app.command()(train.train)
+app.command()(baseline.baseline)
 app.command()(export.export)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")

@@ -32,6 +32,10 @@ def split(
         bool,
         typer.Option("--leave-source-out", help="One CSV a source, in which that source is the test."),
     ] = False,
+    train_on: Annotated[
+        str | None,
+        typer.Option(help="Train on this source alone; the others, without its copies, are the test."),
+    ] = None,
 ) -> None:
     """Divide labelled images, keeping patients, lesions, equal files and given groups together."""
     from melanoma.data import folds as folding
@@ -39,13 +43,16 @@ def split(
     from melanoma.data import splits as splitting
 
     refuse_inputs([output], data, groups)
+    if leave_source_out and train_on is not None:
+        raise ConfigError("give --leave-source-out or --train-on")
     table = splitting.load_groups(groups) if groups else None
     with show_progress("reading the images") as update:
         manifest = manifests.load(data, labels=options.parse_labels(label), progress=update)
     say(manifests.describe(manifest))
+    if (leave_source_out or train_on is not None) and groups is None:
+        say("no --groups: of the images that sources share, only equal files are known")
+    shares = {"val": val, "calibration": calibration, "test": test}
     if leave_source_out:
-        if groups is None:
-            say("no --groups: of the images that sources share, only equal files are known")
         folds = folding.leave_source_out(
             manifest, val=val, calibration=calibration, seed=seed, groups=table, tell=say
         )
@@ -54,8 +61,10 @@ def split(
         folding.save(folds, paths)
         report_folds(folds, manifest, paths)
     else:
-        shares = {"val": val, "calibration": calibration, "test": test}
-        splits = splitting.assign(manifest, **shares, seed=seed, groups=table)
+        if train_on is not None:
+            splits = folding.train_on(manifest, train_on, **shares, seed=seed, groups=table)
+        else:
+            splits = splitting.assign(manifest, **shares, seed=seed, groups=table)
         splitting.save(splits, output)
         report_splits(splits, output)
 

@@ -1,4 +1,4 @@
-"""Folds that each hold out one source: how good is a network on images from elsewhere?"""
+"""Folds that hold out one source, or all but one: how good is a network on images from elsewhere?"""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,6 +85,40 @@ def leave_source_out(
     for problem in problems:
         (tell or _ignore)(str(problem))
     return folds
+
+
+def train_on(
+    manifest: Manifest,
+    source: str,
+    *,
+    val: float = 0.1,
+    calibration: float = 0.1,
+    test: float = 0.15,
+    seed: int,
+    groups: pd.DataFrame | None = None,
+) -> Splits:
+    """One source is dealt as `splits.assign` deals it alone; of the others every image is for testing.
+
+    What shares a group with an image of that source that is not for testing is excluded from the others: no
+    network that left the source's test images alone has seen it. Raises SplitError.
+    """
+    table = manifest.table
+    home = table["source"] == source
+    if not home.any():
+        raise SplitError(
+            f"no source is called {source!r}; there are {', '.join(sorted(set(table['source'])))}"
+        )
+    if home.all():
+        raise SplitError("training on one source needs others to test on; name several: NAME=PATH NAME=PATH")
+    _check_sources(manifest)
+    group = find_groups(manifest, groups)
+    names = (table["source"] + "/" + table["image_id"])[home]
+    own = names.groupby(group[home]).transform("min")  # as they are called without the other sources
+    shares = {"val": val, "calibration": calibration, "test": test}
+    split = pd.Series("test", index=table.index, dtype=object)
+    split[home] = dealing.deal(table[home], own, shares, seed)
+    split[~home & group.isin(group[home & (split != "test")])] = "excluded"
+    return build(manifest, group, split)
 
 
 def _ignore(_: str) -> None:

@@ -154,6 +154,8 @@ def describe(manifest: Manifest) -> str:
     lines = []
     for source in manifest.sources:
         rows = manifest.table[manifest.table["source"] == source.name]
+        if rows.empty:  # of a subset
+            continue
         melanoma, other = (int((rows["y_true"] == y_true).sum()) for y_true in (1, 0))
         given = rows.loc[rows["given_split"] != "", "given_split"].value_counts().sort_index()
         splits = "".join(f", given {split} {count:,}" for split, count in given.items())

@@ -28,7 +28,7 @@ class SavedPredictions:
     """What a CSV says, as a `Scorer`.
 
     `digest`: sha256 of the file. `operating_point`: the one threshold behind the decisions, its counts 0
-    because it is not known on which images it was chosen; None when the decisions came as they are.
+    because it is not known on which images it was chosen; None when no one threshold explains them.
     """
 
     digest: str
@@ -144,7 +144,7 @@ def _decide(
 ) -> tuple[NDArray[np.object_], OperatingPoint | None]:
     """A decision for every row, and the one threshold behind them if there is one."""
     if threshold is None and stated is not None:
-        return stated, None
+        return stated, _find_point(table, y_prob, stated)
     limits = (
         np.full(len(table), threshold) if threshold is not None else _read_shares(table, "threshold", path)
     )
@@ -153,6 +153,19 @@ def _decide(
         decisions[stated == Decision.CANNOT_ASSESS] = Decision.CANNOT_ASSESS
     one = len(np.unique(limits)) == 1
     return decisions, OperatingPoint(float(limits[0]), 0.0, 0.0, 0.0, 0, 0) if one else None
+
+
+def _find_point(
+    table: pd.DataFrame, y_prob: NDArray[np.float64], stated: NDArray[np.object_]
+) -> OperatingPoint | None:
+    """The column `threshold`, when it says the same in each row and explains every stated decision."""
+    limits = pd.to_numeric(table.get("threshold", pd.Series([], dtype=float)), errors="coerce").unique()
+    if len(limits) != 1 or not 0 <= limits[0] <= 1:
+        return None
+    explained = (stated == Decision.REFER) == (y_prob >= limits[0])
+    if not (explained | (stated == Decision.CANNOT_ASSESS)).all():
+        return None
+    return OperatingPoint(float(limits[0]), 0.0, 0.0, 0.0, 0, 0)
 
 
 def _predict(

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from melanoma.audit.workers import open_pool
+from melanoma.data.workers import open_pool
 from melanoma.errors import WorkerError
 
 MANY, FEW = 8, 2
