@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 from melanoma.cli import rows
+from melanoma.inference import bundle as bundles
+from melanoma.inference.description import FEATURES
+from melanoma.inference.domain import Domain
 
 FIELDS = ["source", "path", "image_id", "y_prob", "decision", "reason", "error", "bundle_digest"]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals as POSIX has them")
