@@ -1,24 +1,26 @@
-"""Write `src/melanoma/data/counterexamples.npy`: what the domain check is fitted against. Takes half a minute.
+"""Write `src/melanoma/data/counterexamples.npz`: what the domain check is fitted against. Takes two minutes.
 
     python scripts/write_counterexamples.py
 
-To be run again whenever `inference/description.py` or `data/counterexamples.py` changes.
+To be run again whenever `inference/description.py` changes, or a file of `data/` that draws counterexamples.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from melanoma.data.counterexamples import COUNT, describe_first
+from melanoma.data.counterexamples import describe_all, name_photographs
 from melanoma.files import replacing
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "counterexamples.npy"
+TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "counterexamples.npz"
 
 
 def main() -> None:
     """Draw and describe them all; half precision is a hundredth of a feature's spread."""
+    names = name_photographs()
+    features = describe_all(names).astype(np.float16)
     with replacing(TARGET) as temporary, temporary.open("wb") as file:
-        np.save(file, describe_first(COUNT).astype(np.float16))
+        np.savez(file, features=features, photograph=names)
 
 
 if __name__ == "__main__":

@@ -69,11 +69,16 @@ def make_domain(limit: float = 0.5) -> Domain:
 
 
 def test_the_domain_check_is_saved_and_named_by_the_digest(tmp_path, network):
-    first, again = (bundles.save(tmp_path / n, network, name="x", domain=make_domain(), **PARTS) for n in "ab")
+    first, again = (
+        bundles.save(tmp_path / n, network, name="x", domain=make_domain(), **PARTS) for n in "ab"
+    )
     assert first.digest == again.digest
     assert first.format_version == 2
     assert first.digest != bundles.save(tmp_path / "c", network, name="x", **PARTS).digest
-    assert first.digest != bundles.save(tmp_path / "d", network, name="x", domain=make_domain(0.4), **PARTS).digest
+    assert (
+        first.digest
+        != bundles.save(tmp_path / "d", network, name="x", domain=make_domain(0.4), **PARTS).digest
+    )
     for name, values in make_domain().to_arrays().items():
         assert (bundles.load(first.folder).domain.to_arrays()[name] == values).all()
 

@@ -27,7 +27,10 @@ def save_checked(tiny_bundle, folder):
     near = describe(prepare(draw(0), old.preprocessing))
     one = np.ones(1, np.float32)
     domain = Domain(near, np.ones_like(near), np.zeros((1, len(near)), np.float32), one, 0.6, 100)
-    parts = {name: getattr(old, name) for name in ("name", "preprocessing", "calibration", "operating_point", "facts")}
+    parts = {
+        name: getattr(old, name)
+        for name in ("name", "preprocessing", "calibration", "operating_point", "facts")
+    }
     return bundles.save(folder, old.network, domain=domain, **parts).folder
 
 

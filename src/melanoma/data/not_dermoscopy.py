@@ -5,23 +5,20 @@ charts, noise and frames. The hard ones have the colours of skin, a dark blob or
 photographs of skin are missing: no library ships any.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from melanoma.data import photographs
 from melanoma.data.artefacts import add_round_frame, smooth_noise
+from melanoma.data.photographs import Pixels, Rng, crop, draw_part, draw_skin_colour, load_picture, tint_skin
 
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.floating]
-Drawing = Callable[[np.random.Generator], Pixels]
+Names = Set[str]
 
-LIGHT_SKIN: Final = (236, 196, 178)
-DARK_SKIN: Final = (96, 62, 46)
 WORDS: Final = (
     "the",
     "report",
@@ -38,92 +35,116 @@ WORDS: Final = (
 )
 
 
-def draw_all(each: int, seed: int = 0) -> Iterator[tuple[str, Pixels]]:
-    """`each` pictures of every kind, as (kind, RGB uint8 (h, w, 3)); sides from 96 to 640 pixels."""
-    for number, (kind, draw) in enumerate(KINDS.items()):
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind is drawn, given the names of the pictures that may be shown, and the pictures that it can show."""
+
+    draw: Callable[[Rng, Names], Pixels]
+    pictures: tuple[str, ...] = ()
+
+    def is_possible(self, allowed: Names) -> bool:
+        """Whether it can be drawn from these pictures."""
+        return not self.pictures or not allowed.isdisjoint(self.pictures)
+
+
+def draw_all(each: int, seed: int = 0, folds: int = 1) -> Iterator[tuple[str, int, Pixels]]:
+    """`each` pictures of every kind, as (kind, fold, RGB uint8 (h, w, 3)); sides from 96 to 640 pixels.
+
+    A picture of one fold shows only photographs of `deal(folds, seed)[fold]`.
+    """
+    parts = deal(folds, seed)
+    for number, (name, kind) in enumerate(KINDS.items()):
+        possible = [fold for fold, part in enumerate(parts) if kind.is_possible(part)]
         for index in range(each):
-            yield kind, draw(np.random.default_rng([seed, number, index]))
+            fold = possible[index % len(possible)]
+            yield name, fold, kind.draw(np.random.default_rng([seed, number, index]), parts[fold])
 
 
-def draw_photo(rng: np.random.Generator) -> Pixels:
+def deal(folds: int, seed: int = 0) -> list[frozenset[str]]:
+    """The photographs' names, dealt to folds."""
+    names = np.random.default_rng(seed).permutation(photographs.NAMES).tolist()
+    return [frozenset(names[fold::folds]) for fold in range(folds)]
+
+
+def _choose(rng: Rng, names: tuple[str, ...], allowed: Names) -> str:
+    return str(rng.choice([name for name in names if name in allowed]))
+
+
+def draw_photo(rng: Rng, allowed: Names) -> Pixels:
     """Part of a colour photograph: people, a cat, a cup, a rocket, a motorcycle, a flower, a palace."""
-    names = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "china.jpg", "flower.jpg")
-    return _crop(_picture(str(rng.choice(names))), rng)
+    return draw_part(_choose(rng, photographs.COLOURED, allowed), rng)
 
 
-def draw_grey_photo(rng: np.random.Generator) -> Pixels:
+def draw_grey_photo(rng: Rng, allowed: Names) -> Pixels:
     """Part of a photograph without colour."""
-    return _crop(_picture(str(rng.choice(("camera", "clock")))), rng)
+    return draw_part(_choose(rng, photographs.GREY, allowed), rng)
 
 
-def draw_face(rng: np.random.Generator) -> Pixels:
+def draw_face(rng: Rng, allowed: Names) -> Pixels:
     """A face: two in colour, and small grey ones of LFW tinted in a skin colour."""
-    choice = rng.integers(4)
-    if choice == 0:
-        return _crop(_picture("astronaut")[10:200, 150:300], rng, 0.5)
-    if choice == 1:
-        return _crop(_picture("grace_hopper.jpg")[40:330, 140:370], rng, 0.5)
-    grey = _faces()[int(rng.integers(100))]
-    small = Image.fromarray((255 * grey).astype(np.uint8)).resize((160, 160), Image.Resampling.BICUBIC)
-    return _tint(np.asarray(small, dtype=np.float32) / 255, rng)
+    name = _choose(rng, photographs.FACES, allowed)
+    if name == "astronaut":
+        return crop(load_picture(name)[10:200, 150:300], rng, 0.5)
+    if name == "grace_hopper.jpg":
+        return crop(load_picture(name)[40:330, 140:370], rng, 0.5)
+    return tint_skin(draw_part(name, rng)[..., 0].astype(np.float32) / 255, rng)
 
 
-def draw_fur(rng: np.random.Generator) -> Pixels:
+def draw_fur(rng: Rng, _: Names) -> Pixels:
     """Close-up of a cat's brown fur."""
-    return _crop(_picture("chelsea"), rng, 0.2, 0.5)
+    return draw_part("chelsea", rng, 0.2, 0.5)
 
 
-def draw_texture(rng: np.random.Generator) -> Pixels:
+def draw_texture(rng: Rng, allowed: Names) -> Pixels:
     """Grey brick, grass or gravel."""
-    return _crop(_picture(str(rng.choice(("brick", "grass", "gravel")))), rng)
+    return draw_part(_choose(rng, photographs.TEXTURES, allowed), rng)
 
 
-def draw_skin_texture(rng: np.random.Generator) -> Pixels:
+def draw_skin_texture(rng: Rng, allowed: Names) -> Pixels:
     """Brick, grass, gravel, coins or moon in a skin colour."""
-    name = str(rng.choice(("brick", "grass", "gravel", "coins", "moon")))
-    return _tint(_crop(_picture(name), rng)[..., 0].astype(np.float32) / 255, rng)
+    name = _choose(rng, (*photographs.TEXTURES, "coins", "moon"), allowed)
+    return tint_skin(draw_part(name, rng)[..., 0].astype(np.float32) / 255, rng)
 
 
-def draw_coins(rng: np.random.Generator) -> Pixels:
+def draw_coins(rng: Rng, _: Names) -> Pixels:
     """Coins: round, dark and light, in the middle or not."""
-    return _crop(_picture("coins"), rng)
+    return draw_part("coins", rng)
 
 
-def draw_microscopy(rng: np.random.Generator) -> Pixels:
+def draw_microscopy(rng: Rng, allowed: Names) -> Pixels:
     """Stained tissue or cells."""
-    return _crop(_picture(str(rng.choice(("immunohistochemistry", "cell")))), rng)
+    return draw_part(_choose(rng, photographs.TISSUES, allowed), rng)
 
 
-def draw_retina(rng: np.random.Generator) -> Pixels:
+def draw_retina(rng: Rng, _: Names) -> Pixels:
     """The back of an eye, orange in a round black frame, whole or a part."""
-    return _crop(_picture("retina"), rng, 0.25, 1.0)
+    return draw_part("retina", rng, 0.25, 1.0)
 
 
-def draw_sky(rng: np.random.Generator) -> Pixels:
+def draw_sky(rng: Rng, allowed: Names) -> Pixels:
     """The moon or galaxies."""
-    return _crop(_picture(str(rng.choice(("moon", "hubble_deep_field")))), rng)
+    return draw_part(_choose(rng, photographs.SKIES, allowed), rng)
 
 
-def draw_graphic(rng: np.random.Generator) -> Pixels:
+def draw_graphic(rng: Rng, allowed: Names) -> Pixels:
     """A logo, a colour wheel, a silhouette, a chessboard or a phantom."""
-    names = ("logo", "colorwheel", "horse", "checkerboard", "phantom")
-    return _crop(_picture(str(rng.choice(names))), rng, 0.6)
+    return draw_part(_choose(rng, photographs.GRAPHICS, allowed), rng, 0.6)
 
 
-def draw_document(rng: np.random.Generator) -> Pixels:
+def draw_document(rng: Rng, allowed: Names) -> Pixels:
     """Scanned or rendered text on white, cream or pink paper."""
-    if rng.random() < 0.3:
-        return _crop(_picture(str(rng.choice(("page", "text")))), rng, 0.5)
+    if rng.random() < 0.3 and not allowed.isdisjoint(photographs.PAGES):
+        return draw_part(_choose(rng, photographs.PAGES, allowed), rng, 0.5)
     paper = np.array(((255, 255, 255), (250, 240, 220), (248, 225, 215)))[rng.integers(3)]
     page = Image.new("RGB", (480, 620), tuple(paper.tolist()))
     pen = ImageDraw.Draw(page)
     size = int(rng.integers(11, 26))
     for top in range(30, 590, int(size * 1.5)):
         pen.text((30, top), _sentence(rng, 12), fill=(20, 20, 30), font=ImageFont.load_default(size))
-    return _crop(np.asarray(page), rng, 0.35)
+    return crop(np.asarray(page), rng, 0.35)
 
 
-def draw_screen(rng: np.random.Generator) -> Pixels:
+def draw_screen(rng: Rng, allowed: Names) -> Pixels:
     """A screenshot: bars, buttons and text, light or dark, at times with a photograph in it."""
     dark = rng.random() < 0.4
     ground, text = ((32, 33, 38), (220, 220, 225)) if dark else ((246, 247, 249), (30, 32, 36))
@@ -137,12 +158,12 @@ def draw_screen(rng: np.random.Generator) -> Pixels:
         if rng.random() < 0.3:
             pen.rounded_rectangle((x, y, x + 90, y + 26), 6, fill=accent)
         pen.text((x + 6, y + 5), _sentence(rng, 4), fill=text, font=ImageFont.load_default(14))
-    if rng.random() < 0.4:
-        picture.paste(Image.fromarray(draw_photo(rng)).resize((220, 180)), (200, 120))
-    return _crop(np.asarray(picture), rng, 0.6)
+    if rng.random() < 0.4 and KINDS["photo"].is_possible(allowed):
+        picture.paste(Image.fromarray(draw_photo(rng, allowed)).resize((220, 180)), (200, 120))
+    return crop(np.asarray(picture), rng, 0.6)
 
 
-def draw_chart(rng: np.random.Generator) -> Pixels:
+def draw_chart(rng: Rng, _: Names) -> Pixels:
     """Bars or a curve with axes."""
     picture = Image.new("RGB", (480, 360), (255, 255, 255))
     pen = ImageDraw.Draw(picture)
@@ -156,10 +177,10 @@ def draw_chart(rng: np.random.Generator) -> Pixels:
         points = [(50 + 10 * x, float(y)) for x, y in enumerate(np.clip(heights, 20, 318))]
         pen.line(points, fill=colour, width=3)
     pen.text((180, 330), _sentence(rng, 3), fill=(0, 0, 0), font=ImageFont.load_default(16))
-    return _crop(np.asarray(picture), rng, 0.7)
+    return crop(np.asarray(picture), rng, 0.7)
 
 
-def draw_noise(rng: np.random.Generator) -> Pixels:
+def draw_noise(rng: Rng, _: Names) -> Pixels:
     """Noise: white or cloudy, grey, coloured or in a skin colour."""
     choice = rng.integers(4)
     if choice == 0:
@@ -170,20 +191,20 @@ def draw_noise(rng: np.random.Generator) -> Pixels:
     if choice == 2:
         clouds = [0.5 + smooth_noise(rng, (200, 200), octaves) for _ in range(3)]
         return (255 * np.clip(np.stack(clouds, axis=2), 0, 1)).astype(np.uint8)
-    return _tint(np.clip(0.6 + smooth_noise(rng, (200, 200), octaves), 0, 1), rng)
+    return tint_skin(np.clip(0.6 + smooth_noise(rng, (200, 200), octaves), 0, 1), rng)
 
 
-def draw_gradient(rng: np.random.Generator) -> Pixels:
+def draw_gradient(rng: Rng, _: Names) -> Pixels:
     """A skin colour with a fall of light and nothing on it, with or without a camera's noise."""
     y, x = np.mgrid[-1:1:200j, -1:1:200j]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.3)
     light = 1 - strength * (np.cos(angle) * x + np.sin(angle) * y) - rng.uniform(0, 0.2) * (x * x + y * y)
-    picture = _skin_colour(rng) * light[..., None]
+    picture = draw_skin_colour(rng) * light[..., None]
     picture = picture + rng.normal(0, 4, picture.shape) * (rng.random() < 0.5)
     return np.asarray(np.clip(picture, 0, 255), dtype=np.uint8)
 
 
-def draw_blank(rng: np.random.Generator) -> Pixels:
+def draw_blank(rng: Rng, _: Names) -> Pixels:
     """A black, white or plain frame, empty or with a disc on it."""
     ground = [(0, 0, 0), (255, 255, 255), tuple(rng.integers(0, 256, 3).tolist())][int(rng.integers(3))]
     picture = Image.new("RGB", (240, 240), ground)
@@ -195,116 +216,51 @@ def draw_blank(rng: np.random.Generator) -> Pixels:
     return np.asarray(np.clip(np.asarray(picture) + noise, 0, 255), dtype=np.uint8)
 
 
-def draw_framed(rng: np.random.Generator) -> Pixels:
+def draw_framed(rng: Rng, allowed: Names) -> Pixels:
     """Another kind's picture seen through a dermatoscope's round black frame."""
-    kinds = (draw_photo, draw_fur, draw_skin_texture, draw_microscopy, draw_document, draw_screen, draw_face)
-    return add_round_frame(kinds[int(rng.integers(len(kinds)))](rng), rng)
+    names = ("photo", "fur", "texture, skin-coloured", "microscopy", "document", "screen", "face")
+    return add_round_frame(_draw_one(names, rng, allowed), rng)
 
 
-def draw_collage(rng: np.random.Generator) -> Pixels:
+def draw_collage(rng: Rng, allowed: Names) -> Pixels:
     """Four pictures side by side."""
-    kinds = (
-        draw_photo,
-        draw_grey_photo,
-        draw_document,
-        draw_screen,
-        draw_coins,
-        draw_retina,
-        draw_face,
-        draw_chart,
-    )
-    tiles = [Image.fromarray(kinds[int(rng.integers(len(kinds)))](rng)).resize((150, 150)) for _ in range(4)]
+    names = ("photo", "grey photo", "document", "screen", "coins", "retina", "face", "chart")
+    tiles = [Image.fromarray(_draw_one(names, rng, allowed)).resize((150, 150)) for _ in range(4)]
     page = Image.new("RGB", (310, 310), (255, 255, 255) if rng.random() < 0.5 else (0, 0, 0))
     for number, tile in enumerate(tiles):
         page.paste(tile, (160 * (number % 2), 160 * (number // 2)))
     return np.asarray(page)
 
 
-KINDS: Final[Mapping[str, Drawing]] = MappingProxyType(
+def _draw_one(names: tuple[str, ...], rng: Rng, allowed: Names) -> Pixels:
+    possible = [name for name in names if KINDS[name].is_possible(allowed)]
+    return KINDS[str(rng.choice(possible))].draw(rng, allowed)
+
+
+def _sentence(rng: Rng, words: int) -> str:
+    return " ".join(str(word) for word in rng.choice(WORDS, words))
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
-        "photo": draw_photo,
-        "grey photo": draw_grey_photo,
-        "face": draw_face,
-        "fur": draw_fur,
-        "texture": draw_texture,
-        "texture, skin-coloured": draw_skin_texture,
-        "coins": draw_coins,
-        "microscopy": draw_microscopy,
-        "retina": draw_retina,
-        "moon and galaxies": draw_sky,
-        "graphic": draw_graphic,
-        "document": draw_document,
-        "screen": draw_screen,
-        "chart": draw_chart,
-        "noise": draw_noise,
-        "skin gradient": draw_gradient,
-        "blank or disc": draw_blank,
-        "round-framed picture": draw_framed,
-        "collage": draw_collage,
+        "photo": Kind(draw_photo, photographs.COLOURED),
+        "grey photo": Kind(draw_grey_photo, photographs.GREY),
+        "face": Kind(draw_face, photographs.FACES),
+        "fur": Kind(draw_fur, ("chelsea",)),
+        "texture": Kind(draw_texture, photographs.TEXTURES),
+        "texture, skin-coloured": Kind(draw_skin_texture, (*photographs.TEXTURES, "coins", "moon")),
+        "coins": Kind(draw_coins, ("coins",)),
+        "microscopy": Kind(draw_microscopy, photographs.TISSUES),
+        "retina": Kind(draw_retina, ("retina",)),
+        "moon and galaxies": Kind(draw_sky, photographs.SKIES),
+        "graphic": Kind(draw_graphic, photographs.GRAPHICS),
+        "document": Kind(draw_document),
+        "screen": Kind(draw_screen),
+        "chart": Kind(draw_chart),
+        "noise": Kind(draw_noise),
+        "skin gradient": Kind(draw_gradient),
+        "blank or disc": Kind(draw_blank),
+        "round-framed picture": Kind(draw_framed),
+        "collage": Kind(draw_collage),
     }
 )
-
-
-@cache
-def _picture(name: str) -> Pixels:
-    """A picture of one of the libraries, RGB uint8; transparency is laid over white."""
-    import matplotlib.cbook
-    import skimage.data
-    import sklearn.datasets
-
-    if name in {"china.jpg", "flower.jpg"}:
-        return np.asarray(sklearn.datasets.load_sample_image(name), dtype=np.uint8)
-    if name == "grace_hopper.jpg":
-        path = matplotlib.cbook.get_sample_data(name, asfileobj=False)
-        return np.asarray(Image.open(str(path)).convert("RGB"))
-    if name == "motorcycle_left":
-        return np.asarray(skimage.data.stereo_motorcycle()[0])
-    if name == "phantom":
-        return _as_rgb(skimage.data.shepp_logan_phantom())
-    return _as_rgb(getattr(skimage.data, name)())
-
-
-def _as_rgb(picture: NDArray[np.generic]) -> Pixels:
-    values = np.asarray(picture)
-    if values.dtype != np.uint8:
-        values = (255 * values.astype(np.float32)).astype(np.uint8)
-    image = Image.fromarray(values)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return np.asarray(image.convert("RGB"))
-
-
-@cache
-def _faces() -> Floats:
-    """100 faces of Labeled Faces in the Wild, float32 (100, 25, 25) in [0, 1]."""
-    import skimage.data
-
-    return np.asarray(skimage.data.lfw_subset()[:100], dtype=np.float32)
-
-
-def _crop(picture: Pixels, rng: np.random.Generator, least: float = 0.3, most: float = 1.0) -> Pixels:
-    """A square or 4:3 part, turned by a multiple of 90 degrees; `least`, `most`: shares of the shorter side."""
-    height, width = picture.shape[:2]
-    side = min(height, width) * rng.uniform(least, most)
-    h, w = int(side * rng.choice((1.0, 0.75))), int(side)
-    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-    part = np.rot90(picture[top : top + h, left : left + w], int(rng.integers(4)))
-    scale = max(1.0, 96 / min(part.shape[:2]))
-    size = (round(part.shape[1] * scale), round(part.shape[0] * scale))
-    return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BICUBIC))
-
-
-def _tint(grey: Floats, rng: np.random.Generator) -> Pixels:
-    """Grey (h, w) in [0, 1] as light on a skin colour, darker parts redder as pigment makes them."""
-    depth = rng.uniform(0.4, 1) * (1 - grey[..., None]) * np.array((0.8, 1.1, 1.3))
-    return np.asarray(np.clip(_skin_colour(rng) * np.exp(-depth), 0, 255), dtype=np.uint8)
-
-
-def _skin_colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    light, dark = np.array(LIGHT_SKIN, dtype=np.float64), np.array(DARK_SKIN, dtype=np.float64)
-    share = rng.beta(1, 2)
-    return np.asarray(light * (1 - share) + dark * share + rng.normal(0, 6, 3))
-
-
-def _sentence(rng: np.random.Generator, words: int) -> str:
-    return " ".join(str(word) for word in rng.choice(WORDS, words))

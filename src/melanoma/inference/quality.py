@@ -1,4 +1,4 @@
-"""Hints about an image that is judged all the same: blurred, too dark, too bright, hairy, lesion cut off at the rim.
+"""Hints about an image that is judged all the same: blurred, too dark, too bright, hairy.
 
 A hint changes no decision. Each is a number with a limit, chosen on public collections so that few untouched images
 get it; `benchmarks/domain.py` measures how many do, and how many do once the defect is made.
@@ -22,13 +22,11 @@ MIN_SEEN: Final = 300  # pixels
 REACH: Final = 3  # pixels to both sides of a hair
 ALONG: Final = (-8, -4, 0, 4, 8)  # pixels along it
 HAIR_DEPTH: Final = 0.10  # logarithm of intensity
-MIN_CONTRAST: Final = 0.25  # logarithm, of a lesion against its surroundings
 
 LEAST_SHARPNESS: Final = -2.2
 LEAST_BRIGHTNESS: Final = 110
 MOST_GLARE: Final = 0.05
 MOST_HAIR: Final = 0.03
-MOST_CUT_OFF: Final = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +35,13 @@ class Quality:
 
     `sharpness`: logarithm of how much detail the finest scale has against a coarser one; `brightness`: 0..255, of
     the lighter quarter of the field, 0 where there is no field; `glare`: share of the field that is white; `hair`:
-    share of the field under thin dark lines; `cut_off`: share of the side that holds most of the lesion.
+    share of the field under thin dark lines.
     """
 
     sharpness: float
     brightness: float
     glare: float
     hair: float
-    cut_off: float
 
 
 def find_hints(image: RGB) -> list[str]:
@@ -58,7 +55,6 @@ def find_hints(image: RGB) -> list[str]:
         "too dark": found.brightness < LEAST_BRIGHTNESS,
         "too bright": found.glare > MOST_GLARE,
         "hair over the lesion": found.hair > MOST_HAIR,
-        "lesion cut off at the rim": found.cut_off > MOST_CUT_OFF,
     }
     return [hint for hint, given in hints.items() if given]
 
@@ -72,14 +68,13 @@ def measure(image: RGB) -> Quality:
     brightest = pixels.max(axis=0)
     field = brightest > DARK
     if field.mean() < 0.05:
-        return Quality(0.0, 0.0, 0.0, 0.0, 0.0)
+        return Quality(0.0, 0.0, 0.0, 0.0)
     light = _logarithms()[pixels].mean(axis=0)
     return Quality(
         sharpness=_measure_sharpness(light, field),
         brightness=_upper_quartile(brightest[field]),
         glare=float((pixels.min(axis=0) > 250)[field].mean()),
         hair=_measure_hair(light, field),
-        cut_off=_measure_cut_off(light, field),
     )
 
 
@@ -130,60 +125,6 @@ def _find_ridges(light: Floats) -> Floats:
 
 def _view(padded: Floats, top: int, left: int) -> Floats:
     return padded[top : top + SIDE, left : left + SIDE]
-
-
-def _measure_cut_off(light: Floats, field: Mask) -> float:
-    """Otsu's threshold parts lesion from skin; the share of the side that holds most lesion."""
-    even = light - _fit_light(light, field)
-    threshold, contrast = _otsu(even[field])
-    if contrast < MIN_CONTRAST:
-        return 0.0
-    lesion = (even < threshold) & field
-    rows, columns = (lesion[2:6], lesion[-6:-2]), (lesion[:, 2:6], lesion[:, -6:-2])
-    bands = [*(row.mean(axis=0) for row in rows), *(column.mean(axis=1) for column in columns)]
-    return float(max((band > 0.5).mean() for band in bands))
-
-
-def _fit_light(light: Floats, field: Mask) -> Floats:
-    """A plane and a fall towards the rim, fitted to the lighter pixels: uneven light is no lesion."""
-    terms, thin = _light_terms(), np.s_[::4, ::4]
-    seen = field[thin]
-    design, target = terms[:, *thin][:, seen].T, light[thin][seen]
-    kept = np.ones(len(target), np.bool_)
-    fit = np.zeros(4, np.float32)
-    for _ in range(3):
-        fit = _solve(design[kept], target[kept])
-        rest = target - design @ fit
-        kept = rest > np.partition(rest, len(rest) * 3 // 10)[len(rest) * 3 // 10]
-    return np.asarray(np.tensordot(fit, terms, axes=1), dtype=np.float32)
-
-
-def _solve(design: Floats, target: Floats) -> Floats:
-    """Least squares; a middle darker than the rim is a lesion, not light, and is not fitted."""
-    normal = design.T @ design + np.float32(1e-3) * np.eye(4, dtype=np.float32)
-    right = design.T @ target
-    fit = np.linalg.solve(normal, right)
-    return np.append(np.linalg.solve(normal[:3, :3], right[:3]), np.float32(0)) if fit[3] > 0 else fit
-
-
-@cache
-def _light_terms() -> Floats:
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
-    return np.stack([np.ones_like(x), x, y, x * x + y * y])
-
-
-def _otsu(values: Floats) -> tuple[float, float]:
-    """The threshold that parts values best in two, and how far the two means lie apart. Otsu 1979."""
-    least, most = float(values.min()), float(values.max())
-    step = max(most - least, 1e-6) / 63
-    counts = np.bincount(((values - least) / step).astype(np.intp), minlength=64)
-    middles = least + step * (np.arange(64) + 0.5)
-    below = np.cumsum(counts)[:-1]
-    above = len(values) - below
-    sums = np.cumsum(counts * middles)
-    low, high = sums[:-1] / np.maximum(below, 1), (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    best = int(np.argmax(below * above * (high - low) ** 2))
-    return least + step * (best + 1), float(high[best] - low[best])
 
 
 @cache
