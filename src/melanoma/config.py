@@ -34,6 +34,9 @@ class InputConfig(Strict):
     size: Annotated[int, Field(ge=32, le=1024)] = 150
     fit: Literal["squash", "crop"] = "squash"
     scale: Literal["zero_one", "minus_one_one"] = "zero_one"
+    frame: Literal["keep", "crop"] = "keep"
+    hair: Literal["keep", "remove"] = "keep"
+    colour: Literal["keep", "shades_of_grey"] = "keep"
 
 
 class AugmentationConfig(Strict):

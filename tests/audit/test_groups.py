@@ -3,7 +3,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melanoma.audit.groups import SURE, find_components, join
+from melanoma.audit.groups import SURE, join
+from melanoma.data.splits import find_components
 
 
 def pairs(*rows):

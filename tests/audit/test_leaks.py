@@ -1,5 +1,6 @@
 import pandas as pd
 
+from melanoma.audit.groups import join
 from melanoma.audit.leaks import find_leaks, find_overlaps
 from melanoma.audit.result import IMAGE_COLUMNS
 
@@ -20,6 +21,10 @@ def list_leaks(*args):
         (leak.across, leak.by, leak.first, leak.second): (leak.groups, leak.images)
         for leak in find_leaks(*args)
     }
+
+
+def list_overlaps(table, found):
+    return find_overlaps(table, found, join(len(table), found))
 
 
 def test_a_copy_across_the_given_cut_is_a_leak():
@@ -65,7 +70,7 @@ def test_an_id_of_ones_own_means_nothing_elsewhere():
 
 def test_many_equal_images_all_take_part():
     table = images(*[{"source": name} for name in "ab" for _ in range(9)])
-    found = find_overlaps(table, pairs(*[(0, row, "same_bytes") for row in range(1, 18)]))
+    found = list_overlaps(table, pairs(*[(0, row, "same_bytes") for row in range(1, 18)]))
     assert {(o.first, o.second): (o.first_images, o.second_images) for o in found} == {
         ("a", "a"): (9, 9),
         ("a", "b"): (9, 9),
@@ -88,7 +93,7 @@ def test_overlaps_count_images_and_melanomas_once():
         {"source": "b", "y_true": 1},
         {"source": "b"},
     )
-    found = find_overlaps(table, pairs((0, 2, "copy"), (0, 3, "copy"), (1, 3, "view")))
+    found = list_overlaps(table, pairs((0, 2, "copy"), (0, 3, "copy"), (1, 3, "view")))
     assert {(o.first, o.second): (o.copies, o.views, o.first_images, o.second_images) for o in found} == {
         ("a", "a"): (0, 0, 2, 2),
         ("a", "b"): (2, 1, 2, 2),

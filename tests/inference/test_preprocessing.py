@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from melanoma.inference.preprocessing import Preprocessing, covered_box, prepare, scale
+from melanoma.inference.preprocessing import Preprocessing, find_box, prepare, scale
 
 ALL = np.arange(256, dtype=np.uint8)
 
@@ -62,13 +62,19 @@ def test_shrinking_averages_instead_of_skipping():
 
 
 def test_the_covered_box_lies_inside_the_image():
-    assert covered_box(300, 100, Preprocessing(8)) == (0, 0, 300, 100)
-    assert covered_box(300, 100, Preprocessing(8, fit="crop")) == (100, 0, 200, 100)
-    assert covered_box(101, 100, Preprocessing(8, fit="crop")) == (0.5, 0, 100.5, 100)
+    def blank(width, height):
+        return np.zeros((height, width, 3), np.uint8)
+
+    assert find_box(blank(300, 100), Preprocessing(8)) == (0, 0, 300, 100)
+    assert find_box(blank(300, 100), Preprocessing(8, fit="crop")) == (100, 0, 200, 100)
+    assert find_box(blank(101, 100), Preprocessing(8, fit="crop")) == (0.5, 0, 100.5, 100)
 
 
 def test_to_dict_and_back():
     spec = Preprocessing(64, "crop", "minus_one_one")
     assert Preprocessing.from_dict(spec.to_dict()) == spec
     with pytest.raises(TypeError):
+        Preprocessing.from_dict({**spec.to_dict(), "shade": "grey"})
+    with pytest.raises(ValueError, match="colour 'grey' is none of keep, shades_of_grey"):
         Preprocessing.from_dict({**spec.to_dict(), "colour": "grey"})
+    assert Preprocessing.from_dict({"size": 64}) == Preprocessing(64)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from melanoma.audit import checks, confounding, duplicates, leaks, pictures
 from melanoma.audit.confounding import ConfoundingReport
 from melanoma.audit.groups import join
 from melanoma.audit.pictures import Pictures
-from melanoma.audit.result import IMAGE_COLUMNS, Audit
+from melanoma.audit.result import IMAGE_COLUMNS, Audit, Problem
 from melanoma.data.manifest import UNLABELLED, Manifest, load_leniently
 from melanoma.data.splits import find_groups
 from melanoma.errors import ManifestError
@@ -40,20 +41,8 @@ def run(
     tell = progress or (lambda *_: None)
     clock = _Clock()
     manifest = load_leniently(sources, labels=labels, progress=lambda *count: tell("hashing files", *count))
-    table = manifest.table
     with clock.time("reading images"):
-        found = pictures.read(
-            table["path"].tolist(),
-            table["content_digest"].tolist(),
-            output / WORK,
-            lambda *count: tell("reading images", *count),
-        )
-    problems = [*checks.check_files(manifest, found), *checks.check_metadata(manifest)]
-    whole = np.flatnonzero(found.error == "")
-    if not len(whole):
-        raise ManifestError(f"not one of {len(table):,} images can be read; the first: {problems[0].detail}")
-    if len(whole) < len(found):
-        manifest, found = manifest.subset(whole.tolist()), found.take(whole)
+        manifest, found, problems = _read(manifest, output / WORK, tell)
     with clock.time("looking for repeats"):
         pairs, plain = duplicates.find_pairs(
             found.grey,
@@ -63,14 +52,15 @@ def run(
             work=output / WORK,
             progress=tell,
         )
-    images = _describe_images(manifest, found, pairs)
+    joined = join(len(manifest.table), pairs)
+    images = _describe_images(manifest, found, joined)
     with clock.time("measuring what tells the class"):
         measured, reason = _measure(images, found, seed, tell)
     return Audit(
         images=images,
         pairs=pairs,
         problems=tuple(problems),
-        overlaps=leaks.find_overlaps(images, pairs),
+        overlaps=leaks.find_overlaps(images, pairs, joined),
         leaks=leaks.find_leaks(images, pairs),
         confounding=measured,
         no_confounding=reason,
@@ -101,10 +91,26 @@ class _Clock:
         self.seconds[stage] = round(time.monotonic() - began, 2)
 
 
-def _describe_images(manifest: Manifest, found: Pictures, pairs: pd.DataFrame) -> pd.DataFrame:
+def _read(manifest: Manifest, work: Path, tell: Progress) -> tuple[Manifest, Pictures, list[Problem]]:
+    """The images that can be read, and what is wrong with files and metadata. Raises ManifestError if none can."""
+    table = manifest.table
+    found = pictures.read(
+        table["path"].tolist(),
+        table["content_digest"].tolist(),
+        work,
+        lambda *count: tell("reading images", *count),
+    )
+    problems = [*checks.check_files(manifest, found), *checks.check_metadata(manifest)]
+    whole = np.flatnonzero(found.error == "")
+    if not len(whole):
+        raise ManifestError(f"not one of {len(table):,} images can be read; the first: {problems[0].detail}")
+    return manifest.subset(whole.tolist()), found.take(whole), problems
+
+
+def _describe_images(manifest: Manifest, found: Pictures, joined: NDArray[np.int64]) -> pd.DataFrame:
     """One row an image, with its group: what pairs, lesions and patients tie together."""
     table = manifest.table
-    tied = table[["source", "image_id"]].assign(group_id=join(len(table), pairs).astype(str))
+    tied = table[["source", "image_id"]].assign(group_id=joined.astype(str))
     images = table.assign(
         y_true=table["y_true"].astype("Int64").mask(table["y_true"] == UNLABELLED),
         width=found.width,

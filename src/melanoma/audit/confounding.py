@@ -16,11 +16,10 @@ from melanoma.audit.crossvalidation import (
     assign_strata,
     bootstrap,
     deal_folds,
-    estimate,
     score_out_of_fold,
 )
 from melanoma.audit.cues import NUMBERS, SHOWS_LESION
-from melanoma.evaluation.metrics import Estimate, Ranking
+from melanoma.evaluation.metrics import Estimate, Ranking, estimate
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -187,12 +186,12 @@ def _measure(
     x, groups = table[measured], np.unique(group[measured], return_inverse=True)[1].astype(np.int64)
     label = np.searchsorted(enough, task.label[measured]).astype(np.int64)
     drawn, strongest = _tell_apart(x, label, groups, names, (resamples, seed))
-    mean = replace(whole, estimate=estimate(drawn.mean(axis=1)))
+    mean = replace(whole, estimate=_estimate(drawn.mean(axis=1)))
     if len(enough) == 2:
         return [replace(mean, strongest=strongest[0])]
     each = [
         replace(
-            _single_out(whole, task.classes[number]), estimate=estimate(drawn[:, i]), strongest=strongest[i]
+            _single_out(whole, task.classes[number]), estimate=_estimate(drawn[:, i]), strongest=strongest[i]
         )
         for i, number in enumerate(enough)
     ]
@@ -213,6 +212,11 @@ def _tell_apart(
     rankings = [Ranking.of(truth, scores[:, i]) for truth, i in zip(truths, told, strict=True)]
     drawn = bootstrap(rankings, group, resamples, seed)
     return drawn, [_find_strongest(x, truth, names) for truth in truths]
+
+
+def _estimate(auroc: Floats) -> Estimate:
+    """From the figure on all images and, after it, on the resamples."""
+    return estimate(float(auroc[0]), auroc[1:])
 
 
 def _count(task: _Task, where: Bools) -> dict[str, int]:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import ExtraTreeClassifier
 
-from melanoma.evaluation.metrics import LEVEL, Estimate, Ranking
+from melanoma.evaluation.metrics import Ranking, draw_weights
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -22,7 +23,6 @@ METHOD: Final = (
     " different folds compare and are pooled. 95 % percentile bootstrap over groups, the trees being given:"
     " with some hundred images the interval is too narrow."
 )
-_WEIGHTS_AT_ONCE = 1_000_000
 
 
 def assign_strata(label: Integers, group: Integers) -> Integers:
@@ -66,26 +66,7 @@ def score_out_of_fold(x: NDArray[np.float32], label: Integers, fold: Integers, s
 
 def bootstrap(rankings: Sequence[Ranking], group: Integers, resamples: int, seed: int) -> Floats:
     """AUROCs (1 + resamples, rankings): on all images first, then under draws of groups with replacement."""
-    rng = np.random.default_rng(seed)
-    number = int(group.max()) + 1
-    at_once = max(1, _WEIGHTS_AT_ONCE // len(group))
-    once = np.ones((1, len(group)))
-    parts = [np.column_stack([ranking.auroc(once) for ranking in rankings])]
-    for first in range(0, resamples, at_once):
-        rows = min(at_once, resamples - first)
-        times = np.stack(
-            [np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(rows)]
-        )
-        weights = times.astype(np.float64)[:, group]
-        parts.append(np.column_stack([ranking.auroc(weights) for ranking in rankings]))
-    return np.concatenate(parts)
-
-
-def estimate(auroc: Floats) -> Estimate:
-    """From the figure on all images and, after it, on the resamples."""
-    value, kept = float(auroc[0]), auroc[1:][np.isfinite(auroc[1:])]
-    dropped = len(auroc) - 1 - len(kept)
-    if len(kept) == 0 or kept.min() == kept.max():
-        return Estimate(value, None, None, "every resample gave the same value", dropped)
-    low, high = (float(q) for q in np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return Estimate(value, low, high, "", dropped)
+    weightings = chain([np.ones((1, len(group)))], draw_weights(group, resamples, seed))
+    return np.concatenate(
+        [np.column_stack([ranking.auroc(weights) for ranking in rankings]) for weights in weightings]
+    )

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from melanoma.audit import matcher
 from melanoma.audit.candidates import align, find_candidates
-from melanoma.audit.groups import find_components
 from melanoma.audit.matcher import Found
 from melanoma.audit.registration import is_plain, prepare
+from melanoma.data.splits import find_components
 
 SAME_BYTES, SAME_PIXELS, COPY, VIEW = "same_bytes", "same_pixels", "copy", "view"
 COLUMNS = ("first", "second", "kind", "score", "change")

@@ -3,21 +3,14 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from melanoma.data.splits import find_components
 
 Ints = NDArray[np.int64]
 
 SURE = 0.84  # score from which one pair alone joins two groups
 _SUPPORT = 1 / 3  # share of the pairs between two groups that must have been found when each is weaker
 _SMALL = 4  # images of two groups together up to which any pair joins them
-
-
-def find_components(count: int, pairs: Ints) -> Ints:
-    """Number of the connected component of each of `count` nodes (count,), from edges (m, 2)."""
-    weights = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def join(count: int, pairs: pd.DataFrame) -> Ints:

@@ -8,9 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma.audit.duplicates import VIEW
-from melanoma.audit.groups import find_components, join
 from melanoma.audit.result import Leak, Overlap
-from melanoma.data.splits import scope_ids
+from melanoma.data.splits import find_components, link, scope_ids
 
 EXAMPLES = 8
 _LABELS = {0: "other", 1: "melanoma"}
@@ -19,14 +18,14 @@ _ORDER = {"train": 1, "val": 2, "test": 3}
 Ints = NDArray[np.int64]
 
 
-def find_overlaps(images: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Overlap, ...]:
+def find_overlaps(images: pd.DataFrame, pairs: pd.DataFrame, joined: Ints) -> tuple[Overlap, ...]:
     """What each source repeats of itself and of every other; see `Audit` for the tables.
 
-    An image takes part when its group holds one of the other source, or a second one of its own.
+    `joined` (n,): the number of each image's group, made of pairs alone (see `groups.join`). An image takes part
+    when its group holds one of the other source, or a second one of its own.
     """
     source = images["source"].to_numpy()
     melanoma = images["y_true"].fillna(0).to_numpy() == 1
-    group = pd.Series(join(len(images), pairs))
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
     found = []
     for one, other in combinations_with_replacement(sorted(set(source)), 2):
@@ -34,7 +33,7 @@ def find_overlaps(images: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Overlap, .
         swapped = (source[first] == other) & (source[second] == one)
         chosen = ordered | swapped
         needed = 2 if one == other else 1
-        met = [pd.Series(source == name).groupby(group).transform("sum").to_numpy() for name in (one, other)]
+        met = [pd.Series(source == name).groupby(joined).transform("sum").to_numpy() for name in (one, other)]
         tied = (met[0] >= needed) & (met[1] >= needed)
         ours, theirs = (tied & (source == name) for name in (one, other))
         views = int((pairs["kind"].to_numpy()[chosen] == VIEW).sum())
@@ -68,19 +67,13 @@ def _tie(images: pd.DataFrame, pairs: pd.DataFrame) -> Iterator[tuple[str, Ints]
     copies = pairs.loc[pairs["kind"] != VIEW, ["first", "second"]].to_numpy(dtype=np.int64)
     every = pairs[["first", "second"]].to_numpy(dtype=np.int64)
     yield "photograph", copies
-    yield "lesion", np.concatenate([every, _tie_by_id(images, "lesion_id")])
-    yield (
-        "patient",
-        np.concatenate([every, *(_tie_by_id(images, name) for name in ("lesion_id", "patient_id"))]),
-    )
+    lesions = np.concatenate([every, _tie_by_id(images, "lesion_id")])
+    yield "lesion", lesions
+    yield "patient", np.concatenate([lesions, _tie_by_id(images, "patient_id")])
 
 
 def _tie_by_id(images: pd.DataFrame, column: str) -> Ints:
-    """Edges from the first image with an id to every other one."""
-    key = scope_ids(images.astype({column: str}), column).to_numpy()
-    rows = pd.Series(np.arange(len(images)))[key != ""]
-    first = rows.groupby(key[key != ""]).transform("first")
-    return np.stack([first, rows], axis=1).astype(np.int64)
+    return link(scope_ids(images.astype({column: str}), column))
 
 
 def _find_crossing(across: str, by: str, component: Ints, side: "pd.Series[str]") -> list[Leak]:

@@ -1,20 +1,17 @@
 """One HTML page of an audit that needs no other file, no script and no network."""
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from melanoma.audit import duplicates, summary
 from melanoma.audit.confounding import Confounding, ConfoundingReport
 from melanoma.audit.montage import Example, choose_pairs
 from melanoma.audit.plots import MAX_SCOPES, plot_confounding
 from melanoma.audit.result import Audit, Leak, Overlap, Problem
-from melanoma.evaluation.plots import to_svg
-from melanoma.evaluation.report import DISCLAIMER
+from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.version import __version__
 
@@ -73,7 +70,7 @@ def render(audit: Audit) -> str:
     groups = _show_groups(audit)
     leaks = _explain_leaks(audit.leaks)
     shown = [*copies, *views, *groups.values(), *(one for found in leaks for one in found.examples)]
-    page = _make_environment().get_template("audit.html.j2").render(
+    page = make_environment("melanoma.audit").get_template("audit.html.j2").render(
         audit=audit,
         version=__version__,
         disclaimer=DISCLAIMER,
@@ -115,17 +112,6 @@ def format_share(part: int, whole: int) -> str:
     if 0 < percent < 0.5 or 99.5 < percent < 100:
         return "under 1 %" if percent < 50 else "over 99 %"
     return f"{percent:.0f} %"
-
-
-def _make_environment() -> Environment:
-    loaders = [PackageLoader("melanoma.audit"), PackageLoader("melanoma.evaluation")]
-    return Environment(
-        loader=ChoiceLoader(loaders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _show_pairs(pairs: pd.DataFrame) -> list[Example]:
@@ -225,8 +211,7 @@ def _tabulate_target(title: str, findings: Sequence[Confounding]) -> CueTable:
     lead = [by_place[cues[0], scope] for scope, _ in drawn if (cues[0], scope) in by_place]
     uri = ""
     if any(finding.estimate.value is not None for finding in findings):
-        content = base64.b64encode(to_svg(plot_confounding(findings, drawn)).encode()).decode()
-        uri = f"data:image/svg+xml;base64,{content}"
+        uri = embed(plot_confounding(findings, drawn))
     return CueTable(title, scopes, len(drawn), uri, rows, lead)
 
 

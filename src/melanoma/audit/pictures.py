@@ -20,7 +20,7 @@ from melanoma.audit.registration import FINE, find_field
 from melanoma.audit.workers import open_pool
 from melanoma.errors import ImageError, OutputError
 from melanoma.files import replacing
-from melanoma.inference.images import FORMATS, MAX_BYTES, decode
+from melanoma.inference.images import FORMATS, decode, read_file
 from melanoma.inference.preprocessing import Preprocessing, prepare
 from melanoma.version import __version__
 
@@ -121,11 +121,8 @@ def _load(store: Path, count: int) -> dict[str, Any] | None:
 def _read_image(path: str) -> dict[str, Any]:
     """The fields of one image, or only `error`."""
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_file(path)
         image = decode(data)
-    except OSError as problem:
-        return {"error": f"cannot be read: {problem.strerror}"}
     except ImageError as problem:
         return {"error": str(problem)}
     small = prepare(image, _SMALL)

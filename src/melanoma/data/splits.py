@@ -112,12 +112,23 @@ def find_groups(manifest: Manifest, groups: pd.DataFrame | None = None) -> "pd.S
     keys = [scope_ids(table, "patient_id"), scope_ids(table, "lesion_id"), table["content_digest"]]
     if groups is not None:
         keys.append(_match_groups(manifest, groups))
-    edges = np.concatenate([_links(key) for key in keys], axis=1)
-    weights = np.ones(edges.shape[1], dtype=np.int8)
-    graph = coo_array((weights, (edges[0], edges[1])), shape=(len(table), len(table)))
-    component = pd.Series(connected_components(graph, directed=False)[1], index=table.index)
+    component = find_components(len(table), np.concatenate([link(key) for key in keys]))
     names = table["source"] + "/" + table["image_id"]
     return names.groupby(component).transform("min")
+
+
+def link(key: "pd.Series[str]") -> NDArray[np.int64]:
+    """Row number pairs (n, 2) that tie the first row with a key to each row that has it; '' is no key."""
+    rows = pd.Series(np.arange(len(key)), index=key.index)[key != ""]
+    first = rows.groupby(key[key != ""]).transform("first")
+    return np.stack([first, rows], axis=1).astype(np.int64)
+
+
+def find_components(count: int, edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the connected component of each of `count` nodes (count,), from edges (m, 2)."""
+    weights = np.ones(len(edges), dtype=np.int8)
+    graph = coo_array((weights, (edges[:, 0], edges[:, 1])), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def scope_ids(table: pd.DataFrame, name: str) -> "pd.Series[str]":
@@ -129,12 +140,6 @@ def scope_ids(table: pd.DataFrame, name: str) -> "pd.Series[str]":
         table[name].str.fullmatch(_PUBLISHED_ID), table[name]
     )
     return scoped.where(table[name] != "", "")
-
-
-def _links(key: "pd.Series[str]") -> NDArray[np.int64]:
-    """Row number pairs (2, n) that tie each row with a key to the first row that has it."""
-    rows = pd.Series(np.arange(len(key)), index=key.index)[key != ""]
-    return np.stack([rows.to_numpy(), rows.groupby(key[key != ""]).transform("first").to_numpy()])
 
 
 def _match_groups(manifest: Manifest, groups: pd.DataFrame) -> "pd.Series[str]":

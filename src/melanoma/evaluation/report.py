@@ -1,32 +1,25 @@
 """Evaluations as files: JSON, the predictions, and one self-contained HTML page."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from melanoma.evaluation import plots
 from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.looks import LookCount
-from melanoma.evaluation.metrics import Estimate
 from melanoma.evaluation.mistakes import Mistake
+from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, SHOWN
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.files import write_text
 from melanoma.version import __version__
 
 FORMAT_VERSION = 1
-DISCLAIMER = (
-    "This is research software. It is not a medical device: no one should be treated, "
-    "or left untreated, because of what it says."
-)
-
 _FIGURES = {
     "auroc": ("AUROC", "chance that a melanoma gets a higher probability than another image"),
     "partial_auroc": (
@@ -133,7 +126,7 @@ def render_report(
         raise ValueError("a report page needs at least one evaluation")
     lead = reports[-1]
     missed, alarms = _show_mistakes(lead.mistakes)
-    return _make_environment().get_template("report.html.j2").render(
+    return make_environment().get_template("report.html.j2").render(
         title=title,
         notice=notice,
         disclaimer=DISCLAIMER,
@@ -150,24 +143,6 @@ def render_report(
         pictures=_draw(reports, history),
         facts={"melanoma version": __version__, **facts},
     )  # fmt: skip
-
-
-def _make_environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("melanoma.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {
-        "number": _format_number,
-        "interval": _format_interval,
-        "percent": _format_percent,
-        "signed": _format_signed,
-        "chance": _format_chance,
-    }
-    return environment
 
 
 def _show_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Tile], list[Tile]]:
@@ -210,32 +185,4 @@ def _draw(
 
 
 def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
-    content = base64.b64encode(plots.to_svg(figure).encode()).decode()
-    return Picture(caption, f"data:image/svg+xml;base64,{content}", wide)
-
-
-def _format_number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _format_signed(value: float | None) -> str:
-    """With its sign, so that a difference cannot be taken for a figure."""
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
-
-
-def _format_chance(p_value: float) -> str:
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-
-
-def _format_percent(share: float) -> str:
-    """One decimal, but none for a round share; never rounded up to all or down to none."""
-    if 0 < share < 0.0005 or 0.9995 < share < 1:
-        return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
-
-
-def _format_interval(figure: Estimate) -> str:
-    """The interval, or why there is none."""
-    if figure.low is None or figure.high is None:
-        return figure.note
-    return f"{figure.low:.3f}–{figure.high:.3f}"
+    return Picture(caption, embed(figure), wide)

@@ -28,8 +28,8 @@ def expect_sensitivity(point: OperatingPoint, n_effective: float) -> Estimate:
     The sensitivity on the melanomas that the threshold was chosen on is fixed by the choice and says nothing. With
     m of them, of which j fall below the threshold, the sensitivity on new ones follows Beta(m - j, j + 1) whatever
     the scores' distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits"). In simulation
-    (15 to 200 melanomas, one or three images a lesion) this holds its level, where a bootstrap evaluated on the
-    images left out is twice too wide, and one evaluated on all images too narrow.
+    (`benchmarks/calibration_simulation.py`) this holds its level, where a bootstrap evaluated on the images left out is
+    twice too wide, and one evaluated on all images misses too often with few melanomas.
     """
     missed = (1 - point.sensitivity) * n_effective
     low, value, high = _spread_sensitivity(n_effective, missed)

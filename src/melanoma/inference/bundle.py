@@ -77,7 +77,7 @@ def load(folder: str | Path) -> Bundle:
             domain=_read_domain(folder / DOMAIN) if DOMAIN in values["files"] else None,
             format_version=values["format_version"],
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             f"{folder / DESCRIPTION} is not complete: {error}; fetch the bundle again"
         ) from error

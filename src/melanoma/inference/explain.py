@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from melanoma.inference.preprocessing import Preprocessing, covered_box
+from melanoma.inference.preprocessing import Preprocessing, find_box
 
 # A few anchors of matplotlib's inferno (CC0), dark to bright, even in lightness.
 INFERNO = np.array(
@@ -20,7 +20,7 @@ def overlay(
     `image` RGB uint8 (h, w, 3), `heatmap` non-negative (rows, columns); returns uint8 (h, w, 3). The map is
     scaled to its own maximum, so overlays of two images cannot be compared in strength.
     """
-    heat = _spread(heatmap / max(float(heatmap.max()), 1e-12), image.shape[:2], spec)
+    heat = _spread(heatmap / max(float(heatmap.max()), 1e-12), image, spec)
     positions = np.linspace(0, 1, len(INFERNO))
     level = np.linspace(0, 1, 256)
     colours = np.stack([np.interp(level, positions, channel) for channel in INFERNO.T], axis=-1).astype(
@@ -31,11 +31,11 @@ def overlay(
     return np.asarray(Image.composite(colour, Image.fromarray(image), opacity))
 
 
-def _spread(heat: NDArray[np.float32], shape: tuple[int, int], spec: Preprocessing) -> NDArray[np.float32]:
+def _spread(heat: NDArray[np.float32], image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
     """The map at the image's size, zero outside what the network saw."""
-    left, upper, right, lower = (round(edge) for edge in covered_box(shape[1], shape[0], spec))
+    left, upper, right, lower = (round(edge) for edge in find_box(image, spec))
     picture = Image.fromarray(heat.astype(np.float32))
     inside = picture.resize((right - left, lower - upper), Image.Resampling.BICUBIC)
-    spread = np.zeros(shape, dtype=np.float32)
+    spread = np.zeros(image.shape[:2], dtype=np.float32)
     spread[upper:lower, left:right] = np.clip(np.asarray(inside), 0, 1)
     return spread

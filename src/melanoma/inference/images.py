@@ -32,6 +32,11 @@ UPRIGHT = {
 
 def load(path: str | Path) -> RGB:
     """Read a file as RGB uint8 (h, w, 3). Raises ImageError when it cannot be read or is no image."""
+    return decode(read_file(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a file. Raises ImageError when it cannot be read or has more than any image may have."""
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # a device or a film named .jpg must not fill the memory
@@ -41,7 +46,7 @@ def load(path: str | Path) -> RGB:
         raise ImageError(f"not a file name: {error}") from error
     if len(data) > MAX_BYTES:
         raise ImageError(f"more than {MAX_BYTES:,} bytes; give an image of at most {MAX_PIXELS:,} pixels")
-    return decode(data)
+    return data
 
 
 def may_block(path: Path) -> bool:

@@ -1,0 +1,67 @@
+"""What all HTML pages share: no other file, no script, no network; how figures are written in words."""
+
+import base64
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from melanoma.evaluation.metrics import Estimate
+from melanoma.evaluation.plots import to_svg
+
+DISCLAIMER = (
+    "This is research software. It is not a medical device: no one should be treated, "
+    "or left untreated, because of what it says."
+)
+
+
+def make_environment(*rooms: str) -> Environment:
+    """Templates of these packages, the first that has a name wins, and of `melanoma.evaluation`."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(room) for room in (*rooms, "melanoma.evaluation")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "number": format_number,
+        "interval": format_interval,
+        "percent": format_percent,
+        "signed": format_signed,
+        "chance": format_chance,
+    }
+    return environment
+
+
+def embed(figure: Figure) -> str:
+    """A plot as the address of an image that the page itself holds."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure).encode()).decode()}"
+
+
+def format_number(value: float | None) -> str:
+    """Three decimals, a dash for none."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def format_signed(value: float | None) -> str:
+    """With its sign, so that a difference cannot be taken for a figure."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def format_chance(p_value: float) -> str:
+    """A p value, in words where it is tiny."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def format_percent(share: float) -> str:
+    """One decimal, but none for a round share; never rounded up to all or down to none."""
+    if 0 < share < 0.0005 or 0.9995 < share < 1:
+        return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def format_interval(figure: Estimate) -> str:
+    """The interval, or why there is none."""
+    if figure.low is None or figure.high is None:
+        return figure.note
+    return f"{figure.low:.3f}–{figure.high:.3f}"
