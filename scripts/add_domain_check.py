@@ -19,8 +19,6 @@ from melanoma.data import manifest as manifests
 from melanoma.data import splits as splitting
 from melanoma.data.manifest import Manifest
 from melanoma.inference import bundle as bundles
-from melanoma.inference import images
-from melanoma.inference.preprocessing import prepare
 
 
 def choose(manifest: Manifest, groups: Path | None, seed: int) -> NDArray[np.int64]:
@@ -47,8 +45,7 @@ def main() -> None:
     manifest = manifests.load(options.data)
     rows = choose(manifest, options.groups, options.seed)
     paths = [str(manifest.table["path"].iloc[row]) for row in rows]
-    prepared = (prepare(images.load(path), bundle.preprocessing) for path in paths)
-    domain = domain_fitting.fit(prepared, seed=options.seed)
+    domain = domain_fitting.fit_files(paths, seed=options.seed)
     sources = sorted(manifest.table["source"].unique().tolist())
     facts = {"sources": sources, "n": len(rows), "manifest_digest": manifest.digest, "seed": options.seed}
     saved = bundles.save(

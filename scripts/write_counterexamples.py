@@ -1,4 +1,4 @@
-"""Write `src/melanoma/data/counterexamples.npz`: what the domain check is fitted against. Takes two minutes.
+"""Write `src/melanoma/data/counterexamples.npy`: what the domain check is fitted against. Takes two minutes.
 
     python scripts/write_counterexamples.py
 
@@ -12,15 +12,14 @@ import numpy as np
 from melanoma.data.counterexamples import describe_all, name_photographs
 from melanoma.files import replacing
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "counterexamples.npz"
+TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "counterexamples.npy"
 
 
 def main() -> None:
     """Draw and describe them all; half precision is a hundredth of a feature's spread."""
-    names = name_photographs()
-    features = describe_all(names).astype(np.float16)
+    features = describe_all(name_photographs()).astype(np.float16)
     with replacing(TARGET) as temporary, temporary.open("wb") as file:
-        np.savez(file, features=features, photograph=names)
+        np.save(file, features)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ def calibrate(
     seed: options.Seed = 1,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
 ) -> None:
-    """Calibrate a bundle on labelled images of one's own: a new bundle, and how sure it is."""
+    """Calibrate a bundle on labelled images of one's own: a new bundle, and how sure it is.
+
+    The domain check is fitted anew too, from 100 images on; below, the bundle's own is kept.
+    """
+    from melanoma.data import domain_fitting
     from melanoma.data import manifest as manifests
     from melanoma.data import splits as splitting
     from melanoma.evaluation import recalibration
@@ -52,7 +56,10 @@ def calibrate(
         resamples=resamples,
         seed=seed,
     )
-    saved = recalibration.save(result, predictor.bundle, manifest, logits, output)
+    with show_progress("fitting the domain check") as update:
+        domain = domain_fitting.fit_files(manifest.table["path"].tolist(), progress=update)
+    saved = recalibration.save(result, predictor.bundle, manifest, logits, output, domain=domain)
     for line in recalibration.describe(result):
         typer.echo(line)
+    typer.echo(recalibration.describe_domain(domain, predictor.bundle))
     typer.echo(f"bundle: {output}, digest {saved.digest}")

@@ -2,7 +2,7 @@
 
 Most are drawn: shapes, strokes, clouds, fur, vessels and more in any colours, a third of them in those of skin and
 pigment. The others show parts of photographs that ship with scikit-image, scikit-learn and matplotlib; each of these
-knows its photograph's name, so that a photograph can judge a check that never saw it. `counterexamples.npz` beside
+knows its photograph's name, so that a photograph can judge a check that never saw it. `counterexamples.npy` beside
 this file holds what `describe` says of them, made by `scripts/write_counterexamples.py`.
 """
 
@@ -28,10 +28,9 @@ SEED: Final = 9
 
 def load(without: Set[str] = frozenset()) -> NDArray[np.float32]:
     """Features of the counterexamples, float32 (n, d), but of those that show one of these photographs."""
-    path = Path(str(resources.files("melanoma"))) / "data" / "counterexamples.npz"
-    with np.load(path, allow_pickle=False) as stored:
-        kept = ~np.isin(stored["photograph"], sorted(without))
-        return np.asarray(stored["features"][kept], dtype=np.float32)
+    path = Path(str(resources.files("melanoma"))) / "data" / "counterexamples.npy"
+    stored = np.load(path, allow_pickle=False)
+    return np.asarray(stored[~np.isin(name_photographs(), sorted(without))], dtype=np.float32)
 
 
 def name_photographs() -> NDArray[np.str_]:

@@ -1,32 +1,53 @@
-"""Fits the domain check on images: theirs, altered copies of theirs, and drawn counterexamples."""
+"""Fits the domain check on images: theirs, altered copies of theirs, and pictures that are no dermoscopy."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from melanoma.data import counterexamples
 from melanoma.data.artefacts import Pixels, add_hair, add_ink, add_round_frame
+from melanoma.errors import ImageError
+from melanoma.inference import images
 from melanoma.inference.description import describe
-from melanoma.inference.domain import MIN_IMAGES, Domain, fit_domain
+from melanoma.inference.domain import MIN_IMAGES, VIEW, Domain, fit_domain
+from melanoma.inference.preprocessing import prepare
 
 MAX_IMAGES = 3000  # more make it slower and no better
 
 
-def fit(
-    images: Iterable[Pixels], *, seed: int = 0, progress: Callable[[int], None] | None = None
+def fit_files(
+    paths: Sequence[str], *, seed: int = 0, progress: Callable[[int, int], None] | None = None
 ) -> Domain | None:
-    """A domain check fitted on prepared dermoscopic images; None for fewer than 100, too few to fit it on.
+    """A domain check fitted on image files, at most `MAX_IMAGES` of them; None where fewer than 100 can be read.
 
-    `images`: RGB uint8 (h, w, 3), as `preprocessing.prepare` gives them, not the ones that it will be judged on; give
-    at most `MAX_IMAGES`. `progress` is called with the number of images done.
+    `progress` is called with (images done, images in all).
+    """
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(paths))[:MAX_IMAGES])
+
+    def read() -> Iterator[Pixels]:
+        for done, row in enumerate(drawn):
+            try:
+                yield images.load(paths[row])
+            except ImageError:
+                continue  # whoever runs the network on them says so
+            finally:
+                if progress is not None:
+                    progress(done + 1, len(drawn))
+
+    return fit(read(), seed=seed)
+
+
+def fit(pictures: Iterable[Pixels], *, seed: int = 0) -> Domain | None:
+    """A domain check fitted on dermoscopic images, RGB uint8 (h, w, 3) of any size; None for fewer than 100.
+
+    Give at most `MAX_IMAGES`, not the ones that it will be judged on.
     """
     described, altered = [], []
-    for number, image in enumerate(images):
-        described.append(describe(image))
-        altered.append(describe(alter(image, np.random.default_rng([seed, number]))))
-        if progress is not None:
-            progress(number + 1)
+    for number, picture in enumerate(pictures):
+        view = prepare(picture, VIEW)
+        described.append(describe(view))
+        altered.append(describe(alter(view, np.random.default_rng([seed, number]))))
     if len(described) < MIN_IMAGES:
         return None
     return fit_domain(np.stack(described), np.stack(altered), counterexamples.load(), seed=seed)

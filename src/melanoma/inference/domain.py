@@ -1,7 +1,7 @@
 """Is this a dermoscopic image like those that the model knows?
 
-A kernel machine over the numbers of `description.describe`, fitted on dermoscopic images and on drawn pictures that
-are none. Its score is near 1 where dermoscopic images lie and falls to 0 elsewhere, also far from everything that it
+A kernel machine over the numbers of `description.describe`, fitted on dermoscopic images and on pictures that are
+none. Its score is near 1 where dermoscopic images lie and falls to 0 elsewhere, also far from everything that it
 was fitted on.
 """
 
@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from melanoma.errors import BundleError, CalibrationError
 from melanoma.inference.description import FEATURES, RGB, describe
+from melanoma.inference.preprocessing import Preprocessing, prepare
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 DESCRIPTION: Final = 1  # which definition of the features; raise it when `describe` changes
+VIEW: Final = Preprocessing(
+    150
+)  # whatever the network's own preprocessing: balanced colours would hide a cast
 MIN_IMAGES: Final = 100
 MAX_LANDMARKS: Final = 1800  # half of them dermoscopic
 CLIP: Final = 6.0  # standardised features, so that no single one decides by itself
@@ -60,8 +64,8 @@ class Domain:
         return np.asarray(kernel @ self.weights, dtype=np.float64)
 
     def refuse(self, image: RGB) -> str:
-        """Why an image is not judged, in one phrase; '' when it is. `image` RGB uint8 (h, w, 3), prepared."""
-        features = describe(image)
+        """Why an image is not judged, in one phrase; '' when it is. `image` RGB uint8 (h, w, 3) of any size."""
+        features = describe(prepare(image, VIEW))
         if self.score(features[None])[0] >= self.limit:
             return ""
         unusual = np.abs(_standardise(features, self.centre, self.spread))

@@ -87,9 +87,8 @@ class Predictor:
             rgb = _to_rgb(file.path if image is None else image)
         except ImageError as error:
             return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
-        prepared = prepare(rgb, self.bundle.preprocessing)
-        y_prob = float(self.bundle.calibration.transform(self._run(prepared).logit)[0])
-        decision, reason = self._decide(y_prob, rgb, prepared)
+        y_prob = float(self.bundle.calibration.transform(self.run(rgb).logit)[0])
+        decision, reason = self._decide(y_prob, rgb)
         return self._row(file, self._rebase(y_prob), decision, reason)
 
     def score(self, paths: Sequence[str]) -> Iterator[Prediction]:
@@ -115,16 +114,12 @@ class Predictor:
 
     def run(self, image: NDArray[np.uint8]) -> NetworkOutput:
         """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""
-        return self._run(prepare(image, self.bundle.preprocessing))
+        spec = self.bundle.preprocessing
+        return self._network.run(scale(prepare(image, spec)[None], spec))
 
-    def _run(self, prepared: NDArray[np.uint8]) -> NetworkOutput:
-        return self._network.run(scale(prepared[None], self.bundle.preprocessing))
-
-    def _decide(
-        self, y_prob: float, image: NDArray[np.uint8], prepared: NDArray[np.uint8]
-    ) -> tuple[Decision, str]:
+    def _decide(self, y_prob: float, image: NDArray[np.uint8]) -> tuple[Decision, str]:
         """The decision, and why it is none, or what to know about the image."""
-        refusal = self._domain.refuse(prepared) if self._domain is not None else ""
+        refusal = self._domain.refuse(image) if self._domain is not None else ""
         if refusal:
             return Decision.CANNOT_ASSESS, refusal
         hints = find_hints(image) if self.bundle.format_version >= 2 else []

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.config import Recipe
-from melanoma.data import domain_fitting
-from melanoma.data.domain_fitting import MAX_IMAGES
 from melanoma.errors import OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import fit_calibration
@@ -49,12 +47,17 @@ def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none")
 
 
 def export_bundle(
-    model: "keras.Model", images: ImageSet, recipe: Recipe, folder: Path, facts: Mapping[str, Any]
+    model: "keras.Model",
+    images: ImageSet,
+    recipe: Recipe,
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    domain: Domain | None = None,
 ) -> bundles.Bundle:
     """Export, then fit calibration and operating point on what the *exported* network says of `images`.
 
-    The domain check is fitted on `images` too. `images`: the calibration split. Raises CalibrationError when it
-    lacks a class.
+    `images`: the calibration split; `domain`: the check fitted on it. Raises CalibrationError when it lacks a class.
     """
     with _scratch(folder) as network:
         export_litert(model, network, recipe.export.quantize)
@@ -70,14 +73,8 @@ def export_bundle(
             calibration=calibration,
             operating_point=operating_point,
             facts=facts,
-            domain=fit_domain_check(images),
+            domain=domain,
         )
-
-
-def fit_domain_check(images: ImageSet) -> Domain | None:
-    """The domain check for prepared images, at most `MAX_IMAGES` of them; None where they are too few."""
-    rows = np.random.default_rng(0).permutation(len(images))[:MAX_IMAGES]
-    return domain_fitting.fit(images.batch(rows[i : i + 1])[0][0] for i in range(len(rows)))
 
 
 @contextlib.contextmanager
