@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melanoma.data.counterexamples import describe_all, name_photographs
+from melanoma.data.counterexamples import describe_anew, name_photographs
 from melanoma.files import replacing
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "counterexamples.npy"
@@ -17,7 +17,7 @@ TARGET = Path(__file__).resolve().parents[1] / "src" / "melanoma" / "data" / "co
 
 def main() -> None:
     """Draw and describe them all; half precision is a hundredth of a feature's spread."""
-    features = describe_all(name_photographs()).astype(np.float16)
+    features = describe_anew(range(len(name_photographs()))).astype(np.float16)
     with replacing(TARGET) as temporary, temporary.open("wb") as file:
         np.save(file, features)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import draw
 from melanoma.errors import BundleError, OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import Calibration
 from melanoma.inference.decision import OperatingPoint
-from melanoma.inference.description import FEATURES
-from melanoma.inference.domain import Domain
-from melanoma.inference.preprocessing import Preprocessing
+from melanoma.inference.description import FEATURES, describe
+from melanoma.inference.domain import VIEW, Domain
+from melanoma.inference.preprocessing import Preprocessing, prepare
 
 PARTS = {
     "preprocessing": Preprocessing(32),
@@ -116,6 +117,17 @@ def test_the_old_bundle_still_loads(tiny_bundle):
     assert loaded.preprocessing == Preprocessing(32, "squash", "zero_one")
     assert loaded.operating_point.threshold == 0.3643194574052574
     assert (loaded.format_version, loaded.domain) == (1, None)
+
+
+def test_a_bundle_of_format_2_still_loads_and_refuses_as_it_did(tiny_bundle):
+    loaded = bundles.load(tiny_bundle.with_name("bundle-v2"))
+    assert loaded.digest == "583da138f6d65c0be7ba5799ef31da1f3ae258b587b61bd3d989e9d77d953c6f"
+    assert (loaded.format_version, loaded.domain.n, loaded.domain.limit) == (2, 150, 0.55)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    scores = [loaded.domain.score(describe(prepare(image, VIEW))[None])[0] for image in (draw(500), noise)]
+    assert scores == pytest.approx([1.036, -0.011], abs=0.03)
+    assert loaded.domain.refuse(draw(500)) == ""
+    assert loaded.domain.refuse(noise) == "this does not look like a dermoscopic image: colours unlike skin"
 
 
 def test_every_flipped_byte_of_the_network_is_found(bundle_copy):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import draw, require_extra
 
@@ -7,20 +8,32 @@ require_extra("skimage", "bench")
 
 from melanoma.data import counterexamples, domain_fitting
 from melanoma.errors import BundleError, CalibrationError
+from melanoma.inference import domain as domain_module
 from melanoma.inference.description import FEATURES, describe
-from melanoma.inference.domain import HIGHEST_LIMIT, MIN_IMAGES, Domain, fit_domain
+from melanoma.inference.domain import HIGHEST_LIMIT, MIN_IMAGES, VIEW, Domain, fit_domain
+from melanoma.inference.preprocessing import prepare
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_counterexamples():
+    """A part of them and of the landmarks will do, and takes less time."""
+    some = counterexamples.load()[::10]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counterexamples, "load", lambda: some)
+        patch.setattr(domain_module, "MAX_LANDMARKS", 400)
+        yield
 
 
 @pytest.fixture(scope="module")
 def domain():
-    return domain_fitting.fit(draw(seed, melanoma=seed % 2 == 1) for seed in range(150))
+    return domain_fitting.fit(draw(seed, melanoma=seed % 2 == 1) for seed in range(120))
 
 
 def test_images_like_the_fitted_ones_are_taken_and_others_refused(domain):
-    assert domain.n == 150
+    assert domain.n == 120
     assert domain.limit <= HIGHEST_LIMIT
-    taken = [domain.refuse(draw(1000 + seed, melanoma=seed % 2 == 1)) == "" for seed in range(50)]
-    refused = [domain.refuse(counterexamples.draw(np.random.default_rng([77, n]))) != "" for n in range(50)]
+    taken = [domain.refuse(draw(1000 + seed, melanoma=seed % 2 == 1)) == "" for seed in range(40)]
+    refused = [domain.refuse(counterexamples.draw(np.random.default_rng([77, n]))) != "" for n in range(40)]
     assert np.mean(taken) >= 0.96
     assert np.mean(refused) >= 0.96
 
@@ -46,10 +59,25 @@ def test_the_reason_is_in_plain_words(domain, image, reason):
     assert not any(name in found for name in FEATURES if "_" in name)
 
 
-def test_the_same_images_give_the_same_check(domain):
-    again = domain_fitting.fit(draw(seed, melanoma=seed % 2 == 1) for seed in range(150))
-    for name, values in domain.to_arrays().items():
-        assert (values == again.to_arrays()[name]).all(), name
+def test_the_same_images_give_the_same_check():
+    features = np.stack([describe(draw(seed)) for seed in range(MIN_IMAGES)])
+    first, again = (fit_domain(features, features, counterexamples.load(), seed=3).to_arrays() for _ in "12")
+    for name, values in first.items():
+        assert (values == again[name]).all(), name
+
+
+def test_files_are_read_and_broken_ones_left_out(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{seed}.png" for seed in range(6)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(draw(seed)).save(path)
+    paths[2].write_bytes(b"no image")
+    monkeypatch.setattr(domain_fitting, "fit", lambda pictures, seed: list(pictures))
+    seen = []
+    found = domain_fitting.fit_files([*map(str, paths)], progress=lambda *done: seen.append(done))
+    assert all((one == draw(seed)).all() for one, seed in zip(found, (0, 1, 3, 4, 5), strict=True))
+    assert seen == [(number + 1, 6) for number in range(6)]
+    monkeypatch.setattr(domain_fitting, "MAX_IMAGES", 3)
+    assert len(domain_fitting.fit_files([str(paths[0])] * 5)) == 3
 
 
 def test_arrays_hold_all_of_it(domain):
@@ -75,7 +103,7 @@ def test_too_few_images_make_no_check():
 
 
 def test_images_that_are_all_the_same_do_no_harm():
-    same = np.repeat(describe(draw())[None], MIN_IMAGES, axis=0)
+    same = np.repeat(describe(prepare(draw(), VIEW))[None], MIN_IMAGES, axis=0)
     found = fit_domain(same, same, counterexamples.load())
     assert found.refuse(draw()) == ""
     assert found.refuse(np.full((64, 64, 3), 255, np.uint8))

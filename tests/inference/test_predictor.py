@@ -16,7 +16,7 @@ from melanoma.errors import BundleError, ConfigError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.decision import Decision
 from melanoma.inference.description import describe
-from melanoma.inference.domain import Domain
+from melanoma.inference.domain import VIEW, Domain
 from melanoma.inference.predictor import Predictor, load_predictor
 from melanoma.inference.preprocessing import prepare
 from melanoma.inference.sources import ImageFile, find_images
@@ -24,7 +24,7 @@ from melanoma.inference.sources import ImageFile, find_images
 
 def save_checked(tiny_bundle, folder):
     old = bundles.load(tiny_bundle)
-    near = describe(prepare(draw(0), old.preprocessing))
+    near = describe(prepare(draw(0), VIEW))
     one = np.ones(1, np.float32)
     domain = Domain(near, np.ones_like(near), np.zeros((1, len(near)), np.float32), one, 0.6, 100)
     parts = {

@@ -6,7 +6,7 @@ knows its photograph's name, so that a photograph can judge a check that never s
 this file holds what `describe` says of them, made by `scripts/write_counterexamples.py`.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -38,10 +38,10 @@ def name_photographs() -> NDArray[np.str_]:
     return np.array([""] * DRAWN + [name for name in photographs.NAMES for _ in range(OF_EACH_PHOTOGRAPH)])
 
 
-def describe_all(names: NDArray[np.str_]) -> NDArray[np.float32]:
-    """The features drawn anew, float32 (n, d); `names`: the first of `name_photographs`, or all."""
-    generators = (np.random.default_rng([SEED, number]) for number in range(len(names)))
-    return np.stack([describe(draw(rng, str(name))) for rng, name in zip(generators, names, strict=True)])
+def describe_anew(numbers: Iterable[int]) -> NDArray[np.float32]:
+    """The features of these counterexamples, float32 (n, d), drawn anew."""
+    names = name_photographs()
+    return np.stack([describe(draw(np.random.default_rng([SEED, n]), str(names[n]))) for n in numbers])
 
 
 def draw(rng: Rng, photograph: str = "") -> Pixels:
