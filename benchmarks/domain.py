@@ -143,6 +143,23 @@ def print_refused(real: Images, pictures: Pictures, seed: int) -> Domain:
     return whole["held out"]
 
 
+def print_clinics(real: Images, pictures: Pictures, seed: int) -> None:
+    """Fitted on few images of one collection alone, as `melanoma calibrate` does it."""
+    print("\nfitted on             refused, percent: its other images   other collections   non-dermoscopic")
+    for name in np.unique(real.source):
+        own = np.random.default_rng(seed).permutation(np.flatnonzero(real.source == name))
+        for count in (100, 300):
+            fitted, others = own[:count], real.source != name
+            rest = own[count:][~np.isin(real.group[own[count:]], real.group[fitted])]
+            refused = np.zeros(len(pictures.kind), np.bool_)
+            for fold, part in enumerate(deal(FOLDS, seed)):
+                rows = pictures.fold == fold
+                refused[rows] = refuse(fit(real, fitted, seed, part), pictures.features[rows])
+            domain = fit(real, fitted, seed)
+            shares = (refuse(domain, real.features[rest]), refuse(domain, real.features[others]), refused)
+            print(f"{count} of {name:<18s}{'   '.join(f'{write_share(share):>19s}' for share in shares)}")
+
+
 CHANGES: dict[str, Change] = {
     "as it is": lambda image, _: image,
     "darkened to 70 %": lambda image, _: (image * 0.7).astype(np.uint8),
@@ -245,9 +262,14 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=4000, help="images a collection")
     parser.add_argument("--pictures", type=int, default=80, help="non-dermoscopic pictures a kind")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--clinics", action="store_true", help="only fits on few images of one collection")
     options = parser.parse_args()
     real = load(options.data, options.groups, options.each, options.seed)
-    domain = print_refused(real, draw_pictures(options.pictures, options.seed), options.seed)
+    pictures = draw_pictures(options.pictures, options.seed)
+    if options.clinics:
+        print_clinics(real, pictures, options.seed)
+        return
+    domain = print_refused(real, pictures, options.seed)
     held = split(real, options.seed)["held out"][1]
     paths = [real.paths[row] for row in np.random.default_rng(options.seed).permutation(held)[:300]]
     print_changes(domain, paths)
