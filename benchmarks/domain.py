@@ -216,8 +216,8 @@ DEFECTS: dict[str, tuple[str, Change]] = {
     "blur, 2 % of the width": ("blurred", lambda image, _: _blur(image, 0.02)),
     "40 % of the light": ("too dark", lambda image, _: (image * 0.4).astype(np.uint8)),
     "160 % of the light": ("too bright", lambda image, _: np.clip(image * 1.6, 0, 255).astype(np.uint8)),
-    "15 hairs": ("hair over the lesion", lambda image, rng: add_hair(image, rng, count=15)),
-    "40 hairs": ("hair over the lesion", lambda image, rng: add_hair(image, rng, count=40)),
+    "15 hairs": ("hair in view", lambda image, rng: add_hair(image, rng, count=15)),
+    "40 hairs": ("hair in view", lambda image, rng: add_hair(image, rng, count=40)),
 }
 
 

@@ -29,7 +29,7 @@ DEFECTS = {
     "blurred": blur,
     "too dark": lambda image: (image * 0.3).astype(np.uint8),
     "too bright": lambda image: np.clip(image * 3.0, 0, 255).astype(np.uint8),
-    "hair over the lesion": lambda image: add_hair(image, np.random.default_rng(1), count=60),
+    "hair in view": lambda image: add_hair(image, np.random.default_rng(1), count=60),
 }
 
 

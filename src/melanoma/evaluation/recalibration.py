@@ -27,7 +27,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import Calibration, fit_calibration
 from melanoma.inference.decision import OperatingPoint, fit_operating_point
-from melanoma.inference.domain import MIN_IMAGES, Domain
+from melanoma.inference.domain import Domain
 from melanoma.inference.predictor import Predictor
 
 Integers = NDArray[np.int64]
@@ -274,8 +274,7 @@ def describe_domain(domain: Domain | None, bundle: bundles.Bundle) -> str:
     """What became of the domain check, given the one fitted on these images."""
     if domain is not None:
         return f"domain check: fitted on {domain.n:,} of these images; it takes no others into account"
-    fate = "the bundle's own is kept" if bundle.domain is not None else "the bundle has none"
-    return f"domain check: {fate}; at least {MIN_IMAGES} images are needed to fit it"
+    return f"domain check: {'the bundle has none' if bundle.domain is None else 'that of the bundle is kept'}"
 
 
 def describe(result: Recalibration) -> list[str]:

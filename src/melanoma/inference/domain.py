@@ -95,6 +95,12 @@ class Domain:
         return cls(centre, spread, landmarks, weights, float(limit), int(n))
 
 
+def check_enough(count: int) -> None:
+    """Raise CalibrationError for fewer than `MIN_IMAGES` images."""
+    if count < MIN_IMAGES:
+        raise CalibrationError(f"the domain check needs at least {MIN_IMAGES} images, got {count}; give more")
+
+
 def fit_domain(features: Floats, altered: Floats, counterexamples: Floats, *, seed: int = 0) -> Domain:
     """Fit on dermoscopic images, altered copies of the same, and pictures that are none.
 
@@ -104,10 +110,7 @@ def fit_domain(features: Floats, altered: Floats, counterexamples: Floats, *, se
     (Williams and Seeger 2001, "Using the Nyström method to speed up kernel machines"). Raises CalibrationError for
     fewer than `MIN_IMAGES` images.
     """
-    if len(features) < MIN_IMAGES:
-        raise CalibrationError(
-            f"the domain check needs at least {MIN_IMAGES} images, got {len(features)}; give more"
-        )
+    check_enough(len(features))
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(features)) % FOLDS
     left_out = np.empty(len(features))

@@ -54,7 +54,7 @@ def find_hints(image: RGB) -> list[str]:
         "blurred": found.sharpness < LEAST_SHARPNESS and min(image.shape[:2]) >= SIDE,
         "too dark": found.brightness < LEAST_BRIGHTNESS,
         "too bright": found.glare > MOST_GLARE,
-        "hair over the lesion": found.hair > MOST_HAIR,
+        "hair in view": found.hair > MOST_HAIR,
     }
     return [hint for hint, given in hints.items() if given]
 
