@@ -64,7 +64,8 @@ def open_images(folder: Path, workplace: Path) -> ImageSet:
     cache = open_cache(
         table["path"].tolist(), table["content_digest"].tolist(), spec, folder=workplace / "cache"
     )
-    return ImageSet(cache, np.arange(len(table)), table["y_true"].to_numpy(np.float32), spec)
+    rows = np.arange(len(table))
+    return ImageSet(cache, rows, table["y_true"].to_numpy(np.float32), spec, 0 * rows)
 
 
 def original_batches(folder: Path) -> Any:
@@ -84,7 +85,7 @@ def our_batches(images: ImageSet) -> Iterator[Batch]:
     """Our way: epoch after epoch without end."""
     epoch = 0
     while True:
-        yield from training_batches(images, RECIPE.augmentation, BATCH, seed=0, epoch=epoch)
+        yield from training_batches(images, RECIPE, seed=0, epoch=epoch)
         epoch += 1
 
 

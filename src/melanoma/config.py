@@ -24,8 +24,13 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which network, and what regularises it."""
 
-    name: Literal["original_cnn"] = "original_cnn"
+    name: Literal["original_cnn", "mobilenet_v2"] = "original_cnn"
     dropout: Fraction = 0.0
+    weights: str = Field(
+        "none",
+        description="what training begins with: `none` (random), `imagenet` (downloaded by Keras), a weights file of "
+        "the network without its top, or the folder of a finished run",
+    )
 
 
 class InputConfig(Strict):
@@ -51,6 +56,13 @@ class AugmentationConfig(Strict):
     brightness: Fraction = Field(0.0, description="share of the pixel values")
     contrast: Fraction = Field(0.0, description="share of the distance from the mean")
     saturation: Fraction = Field(0.0, description="share of the distance from grey")
+    hue: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="degrees")
+    margin: Annotated[int, Field(ge=0, le=256)] = Field(
+        0, description="pixels by which training images are decoded larger, to be cut out at random"
+    )
+    frame: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the images that get a round black frame of random size"
+    )
 
 
 class OptimizerConfig(Strict):
@@ -70,6 +82,14 @@ class TrainingConfig(Strict):
     epochs: Annotated[int, Field(ge=1)] = 10
     batch_size: Annotated[int, Field(ge=1)] = 32
     label_smoothing: Fraction = 0.0
+    draw: Literal["every", "balanced"] = Field(
+        "every",
+        description="every: each image once an epoch; balanced: both classes alike within each source, and sources by "
+        "the square root of their size, so that the source does not tell the class",
+    )
+    draws: Annotated[int, Field(ge=0)] = Field(
+        0, description="images an epoch when balanced; 0: as many as there are"
+    )
     keep: Literal["last", "best"] = Field("last", description="best: the lowest validation loss")
 
 

@@ -1,8 +1,8 @@
 """The images of one run: which they are, how they are split, and their pixels."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,17 +110,26 @@ def open_pixels(images: RunImages, request: Request, recipe: Recipe, listener: L
 
     Raises ManifestError when a split lacks a class, or on a broken image where `strict` is asked for.
     """
-    table, spec = images.manifest.table, Preprocessing(**recipe.input.model_dump())
-    paths = table["path"].tolist()
-    with open_cache(
-        paths, table["content_digest"].tolist(), spec, progress=listener.stage("decoding")
-    ) as cache:
+    spec = Preprocessing(**recipe.input.model_dump())
+    margin = recipe.augmentation.margin
+    with ExitStack() as stack:
+        cache = stack.enter_context(_decode(images, spec, listener))
+        paths = images.manifest.table["path"].tolist()
         broken = [(paths[row], reason) for row, reason in sorted(cache.broken.items())]
         if broken and request.strict:
             path, reason = broken[0]
             raise ManifestError(f"--strict: {len(broken)} broken images, first {path}: {reason}")
-        splits = ("train", "val", "calibration")
-        yield Pixels({split: _select(images, cache, spec, split) for split in splits}, broken)
+        sets = {split: _select(images, cache, spec, split) for split in ("train", "val", "calibration")}
+        if margin:
+            larger = stack.enter_context(_decode(images, replace(spec, size=spec.size + margin), listener))
+            sets["train"] = replace(sets["train"], cache=larger)
+        yield Pixels(sets, broken)
+
+
+def _decode(images: RunImages, spec: Preprocessing, listener: Listener) -> ImageCache:
+    table = images.manifest.table
+    digests = table["content_digest"].tolist()
+    return open_cache(table["path"].tolist(), digests, spec, progress=listener.stage("decoding"))
 
 
 def fit_domain_check(images: RunImages, listener: Listener) -> Domain | None:
@@ -159,4 +168,5 @@ def _select(images: RunImages, cache: ImageCache, spec: Preprocessing, split: st
     rows = np.flatnonzero(wanted)
     if len(np.unique(y_true[rows])) < 2:
         raise ManifestError(f"the {split} split does not hold images of both classes; give more images")
-    return ImageSet(cache, rows, y_true[rows], spec)
+    source = np.unique(images.manifest.table["source"], return_inverse=True)[1][rows]
+    return ImageSet(cache, rows, y_true[rows], spec, source)

@@ -19,6 +19,7 @@ from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import BundleError, OutputError, RunError
 from melanoma.evaluation import looks, report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
+from melanoma.evaluation.plain_words import Origin
 from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference.predictor import Predictor
@@ -27,8 +28,9 @@ from melanoma.run_diary import TrackedProgress, note_end, note_epochs, note_star
 from melanoma.run_images import Pixels, Request, RunImages
 from melanoma.tracking import Tracker, default_tracking_uri
 from melanoma.training import fit as fitting
+from melanoma.training import models
+from melanoma.training.draws import count_draws
 from melanoma.training.export import Quantize, export_bundle
-from melanoma.training.models import create_model
 from melanoma.training.pipeline import ImageSet
 from melanoma.version import __version__
 
@@ -63,6 +65,7 @@ def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | N
     listener = listener or Listener()
     default_tracking_uri(Path.cwd())  # refuses what cannot be an address
     _check_free(folder)
+    models.check(recipe.model, recipe.input)
     images = run_images.find(request, recipe, listener)
     request = replace(
         request,
@@ -152,13 +155,15 @@ class _Run:
     def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[fitting.Row]]:
         fitting.make_deterministic(self.request.seed)
         model, state = fitting.fit(
-            create_model(self.recipe.model, self.recipe.input),
+            models.create_model(self.recipe.model, self.recipe.input),
             train,
             val,
             self.recipe,
             seed=self.request.seed,
             folder=self.folder / "checkpoints",
-            progress=TrackedProgress(self.listener, self.tracker, self.folder, len(train)),
+            progress=TrackedProgress(
+                self.listener, self.tracker, self.folder, count_draws(len(train), self.recipe.training)
+            ),
         )
         note_epochs(self.tracker, state.history)
         temporary = self.folder / ".model.keras"
@@ -193,6 +198,10 @@ class _Run:
             history=history,
             notice=self.request.notice,
             looks=self._note_look(bundle, reports[-1]),
+            origin=Origin(
+                [source.name for source in self.images.manifest.sources],
+                reports[-1].n if reports[-1].name == "test" else 0,
+            ),
         )
         return reports
 
@@ -219,6 +228,7 @@ class _Run:
             resamples=self.recipe.evaluation.resamples,
             seed=self.request.seed,
             groups=self.images.splits.table["group_id"][rows].tolist(),
+            calibrated_to=predictor.bundle.calibration.prevalence,
             progress=self.listener.stage(f"judging {split} images"),
         )
 

@@ -55,7 +55,7 @@ def test_no_command_shows_the_help(run_melanoma):
             2,
             "No space left on device: x; make room and try again\n",
         ),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "melanoma: stopped\n"),
         (BrokenPipeError(32, "Broken pipe"), 0, ""),
     ],
 )
@@ -105,7 +105,7 @@ def test_the_light_commands_need_no_extra(image_files, tiny_bundle):
     extras = {module for modules in EXTRAS.values() for module in modules} - {
         "pydantic"
     }  # Typer needs it too
-    for arguments in (["predict", str(image_files[0])], ["models", "card"]):
+    for arguments in (["predict", str(image_files[0])], ["models", "card", "--json"]):
         done = run_without(extras, *arguments, "--bundle", str(tiny_bundle))
         assert (done.returncode, done.stderr) == (0, "")
 

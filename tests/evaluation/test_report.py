@@ -106,13 +106,25 @@ def test_names_cannot_become_markup():
 def test_one_class_makes_a_page_that_says_so(label):
     text = render(make_report(labels=(label,)))
     assert "one class only" in text
+    assert "Left out: it needs images of both classes." in Page(text).text
     assert "nan" not in Page(text).text.lower().split()
 
 
 def test_only_refused_images_make_a_page():
     text = Page(render(make_report(refused=40))).text
     assert "could not assess 100 % of the images" in text
+    assert "Left out: not one image was assessed." in text
     assert "no image was assessed" in text
+
+
+def test_page_says_what_it_means_in_a_practice():
+    report = make_report()
+    text = Page(render(report)).text
+    at = report.projections[1]
+    assert at.prevalence == 0.02
+    assert f"2 % {100 * at.ppv.value:.1f} %" in text
+    assert "Where 50 % have melanoma" in text
+    assert "Where 2 % have melanoma" in text
 
 
 def test_page_can_be_made_again_from_json():
@@ -190,7 +202,7 @@ def test_roc_marks_the_decisions():
 
 def test_pictures_are_whole_svg_files():
     addresses = [a for a in Page(render(make_report())).addresses if a.startswith("data:image/svg")]
-    assert len(addresses) == 4
+    assert len(addresses) == 7
     for address in addresses:
         assert base64.b64decode(address.partition(",")[2]).rstrip().endswith(b"</svg>")
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from melanoma.inference.explain import overlay
+from melanoma.inference.explain import overlay, spread
 from melanoma.inference.preprocessing import Preprocessing
 
 WHITE = np.full((60, 100, 3), 200, np.uint8)
@@ -57,3 +57,17 @@ def test_the_original_is_not_written_to():
     image = WHITE.copy()
     overlay(image, heat(3, 3), Preprocessing(32))
     np.testing.assert_array_equal(image, WHITE)
+
+
+def test_cells_lie_where_the_network_looks_and_the_outermost_reach_the_edge():
+    box = (0.2, 0.2, 0.6, 0.6)
+    spot = spread(
+        heat(0, 9), (100, 100), (0, 0, 100, 100), box
+    )  # the cell of rows 20 to 24, columns 56 to 60
+    assert spot[10, 80] == spot[21, 59] == 5
+    assert 0 < spot[23, 56] < 5
+    assert spot[30:].max() == 0
+    assert spot[:, :50].max() == 0
+    crop = spread(np.ones((4, 4), np.float32), (60, 100), (20, 0, 80, 60), box)
+    np.testing.assert_allclose(crop[:, 20:80], 1)
+    assert crop[:, :20].max() == crop[:, 80:].max() == 0

@@ -79,3 +79,37 @@ def test_saturation_leaves_grey_alone_and_moves_colour():
     red = np.zeros((5, 8, 8, 3), dtype=np.uint8) + np.array([200, 50, 50], dtype=np.uint8)
     spread = np.ptp(augment(red, config, np.random.default_rng(0)).astype(int), axis=-1)
     assert spread.max() > 155 > spread.min()
+
+
+def test_hue_leaves_grey_and_brightness_alone_and_turns_colour():
+    config = AugmentationConfig(hue=30)
+    grey = np.full((5, 8, 8, 3), 100, dtype=np.uint8)
+    assert np.abs(augment(grey, config, np.random.default_rng(0)).astype(int) - 100).max() <= 1
+    skin = np.zeros((9, 8, 8, 3), dtype=np.uint8) + np.array([180, 120, 110], dtype=np.uint8)
+    turned = augment(skin, config, np.random.default_rng(0)).astype(int)
+    luma = turned @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(luma - luma.mean()).max() < 2
+    assert np.ptp(turned[:, 0, 0], axis=0).max() > 20
+
+
+def test_a_margin_is_cut_away_at_a_random_place():
+    config = AugmentationConfig(margin=10)
+    large = np.zeros((40, 50, 50, 3), dtype=np.uint8) + np.arange(50, dtype=np.uint8)[:, None, None]
+    cut = augment(large, config, np.random.default_rng(0))
+    assert cut.shape == (40, 40, 40, 3)
+    tops = cut[:, 0, 0, 0].astype(int)
+    assert (tops.min(), tops.max()) == (0, 10)
+    assert np.abs(np.diff(cut[:, :, 0, 0].astype(int), axis=1) - 1).max() <= 1
+
+
+def test_frames_are_round_black_and_as_frequent_as_asked():
+    white = np.full((300, 60, 60, 3), 255, dtype=np.uint8)
+    framed = augment(white, AugmentationConfig(frame=0.5), np.random.default_rng(0))
+    dark = (framed == 0).all(axis=3)
+    drawn = dark.any(axis=(1, 2))
+    # Frames that lie outside the image altogether show nothing.
+    assert 0.3 < drawn.mean() < 0.5
+    assert (framed[:, 30, 30] == 255).all()
+    assert dark[drawn][:, [0, 0, -1, -1], [0, -1, 0, -1]].any(axis=1).all()
+    always = augment(white, AugmentationConfig(frame=1.0), np.random.default_rng(0))
+    assert (always == 0).all(axis=3).any(axis=(1, 2)).mean() > drawn.mean() * 1.5

@@ -50,7 +50,7 @@ class StopAfter(Progress):
 
 def image_set(first: int, last: int) -> ImageSet:
     rows = np.arange(first, last)
-    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(32))
+    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows)
 
 
 def recipe(**training: object) -> Recipe:
@@ -138,7 +138,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do(tmp_path):
 
     chosen = parse_recipe({**TEMPLATE, "optimizer": {"name": "adam", "learning_rate": 1e30}}, "test")
     rows = np.arange(32)
-    images = ImageSet(Broken(), rows, (rows % 2).astype(np.float32), Preprocessing(32))
+    images = ImageSet(Broken(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows)
     make_deterministic(0)
     with pytest.raises(RunError, match="learning_rate"):
         fit(create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)

@@ -9,9 +9,14 @@ import keras
 import tensorflow as tf
 
 from melanoma.config import InputConfig, ModelConfig, load_recipe
+from melanoma.errors import ConfigError
+from melanoma.evaluation.randomisation import follows_weights, randomise
+from melanoma.inference.network_file import find_heat_box, find_layers
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.export import export_litert
 from melanoma.training.models import create_inference_model, create_model
+
+POOLED = InputConfig(size=48, scale="minus_one_one")
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +109,95 @@ def test_exported_network_agrees_with_keras(
     assert (output.heatmap >= 0).all()
     np.testing.assert_allclose(output.heatmap, grad_cam(small_model, pixels), atol=tolerance)
     assert path.stat().st_size == pytest.approx(bytes_a_weight * small_model.count_params(), rel=0.15)
+    assert find_heat_box(path.read_bytes()) == pytest.approx((7 / 48, 7 / 48, 39 / 48, 39 / 48))
+    assert follows_weights(path.read_bytes())
+    networks = [randomise(path.read_bytes(), 5, np.random.default_rng(seed)) for seed in range(4)]
+    heats = np.array([LiteRtNetwork(network).run(pixels).heatmap for network in networks])
+    empty = keras.models.clone_model(small_model)
+    expected = np.array([grad_cam(read_weights(network, empty), pixels) for network in networks])
+    assert expected.max() > 0
+    np.testing.assert_allclose(heats, expected, atol=min(10 * tolerance, 0.1) * expected.max())
+
+
+def read_weights(network: bytes, model: keras.Model) -> keras.Model:
+    """The model with the weights that stand in a network's file."""
+    layers = find_layers(bytearray(network))
+    learnt = [layers[number] for number in (0, 1, 2, 3, 5)]
+    with_weights = [layer for layer in model.layers if layer.weights]
+    for layer, stored in zip(with_weights, learnt, strict=True):
+        kernel = stored.weights[0].values.astype(np.float32)
+        if len(stored.weights[0].scale):
+            kernel = kernel * stored.weights[0].scale.reshape(-1, *[1] * (kernel.ndim - 1))
+        layer.kernel.assign(np.moveaxis(kernel, 0, -1) if kernel.ndim == 4 else kernel.T)
+        if len(stored.weights) > 1:
+            layer.bias.assign(stored.weights[1].values.astype(np.float32))
+    return model
+
+
+@pytest.fixture(scope="module")
+def pooled_model() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    return create_model(ModelConfig(name="mobilenet_v2", dropout=0.2), POOLED)
+
+
+def test_a_pooled_network_gives_its_class_activation_map(pixels, tmp_path):
+    keras.utils.set_random_seed(3)
+    image = keras.Input((48, 48, 3))
+    features = keras.layers.Conv2D(8, 5, strides=4, activation="relu")(image)
+    pooled = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(features))
+    model = keras.Model(image, keras.layers.Dense(1, name="logit")(pooled))
+    export_litert(model, tmp_path / "network.tflite")
+    output = LiteRtNetwork(tmp_path / "network.tflite").run(pixels)
+    kernel, bias = model.layers[-1].get_weights()
+    maps = keras.Model(image, features).predict_on_batch(pixels) @ kernel[:, 0]
+    np.testing.assert_allclose(output.logit, maps.mean(axis=(1, 2)) + bias, atol=1e-5)
+    np.testing.assert_allclose(output.logit, model.predict_on_batch(pixels)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(output.heatmap, np.maximum(maps, 0), atol=1e-5)
+    assert (output.embedding.shape, output.heatmap.shape) == ((3, 8), (3, 11, 11))
+
+
+def test_normalisation_of_a_pretrained_network_stays_as_it_is(pooled_model):
+    normalisations = [one for one in pooled_model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    assert pooled_model.count_params() == 2_259_265
+    assert len(normalisations) == 52
+    assert not any(layer.trainable for layer in normalisations)
+    assert pooled_model.layers[0].trainable
+    assert len(pooled_model.trainable_weights) == 54
+
+
+def test_training_begins_with_given_weights(pooled_model, tmp_path):
+    pooled_model.save(tmp_path / "model.keras")
+    config = ModelConfig(name="mobilenet_v2", dropout=0.2, weights=str(tmp_path))
+    again = create_model(config, POOLED)
+    for one, other in zip(again.get_weights(), pooled_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    trunk = keras.applications.MobileNetV2(input_shape=(48, 48, 3), include_top=False, weights=None)
+    trunk.save_weights(tmp_path / "trunk.weights.h5")
+    config = ModelConfig(name="mobilenet_v2", weights=str(tmp_path / "trunk.weights.h5"))
+    np.testing.assert_array_equal(create_model(config, POOLED).get_weights()[0], trunk.get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ModelConfig(weights="imagenet"), "model.weights of original_cnn is none, or the folder"),
+        (ModelConfig(name="mobilenet_v2", weights="nowhere.h5"), "nowhere.h5 is no file, no folder of a run"),
+        (ModelConfig(name="mobilenet_v2", weights="{folder}"), "holds no model.keras"),
+        (ModelConfig(name="mobilenet_v2", weights="{folder}/note.txt"), "do not fit"),
+        (ModelConfig(weights="{folder}/other"), "do not fit original_cnn"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_line(model, message, tmp_path, pooled_model):
+    (tmp_path / "note.txt").write_text("no weights")
+    (tmp_path / "other").mkdir()
+    pooled_model.save(tmp_path / "other" / "model.keras")
+    model = model.model_copy(update={"weights": model.weights.format(folder=tmp_path)})
+    image = POOLED if model.name == "mobilenet_v2" else InputConfig(size=48)
+    with pytest.raises(ConfigError, match=message) as caught:
+        create_model(model, image)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_scale_that_the_weights_do_not_know_is_refused():
+    with pytest.raises(ConfigError, match="minus_one_one"):
+        create_model(ModelConfig(name="mobilenet_v2"), InputConfig(size=48))

@@ -8,9 +8,11 @@ from conftest import require_extra
 
 require_extra("cv2", "train")
 
-from melanoma.config import AugmentationConfig
+from melanoma.config import parse_recipe
 from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.training.pipeline import ImageSet, plain_batches, prefetch, training_batches
+
+RECIPE = parse_recipe({"name": "test", "training": {"batch_size": 3}}, "test")
 
 
 class Images:
@@ -23,11 +25,11 @@ class Images:
 @pytest.fixture
 def images() -> ImageSet:
     rows = np.array([3, 1, 9, 4, 7, 20, 11])
-    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(8))
+    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(8), 0 * rows)
 
 
 def epoch(images: ImageSet, seed: int = 0, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    batches = list(training_batches(images, AugmentationConfig(), 3, seed=seed, epoch=number))
+    batches = list(training_batches(images, RECIPE, seed=seed, epoch=number))
     assert [len(y_true) for _, y_true in batches] == [3, 3, 1]
     return tuple(np.concatenate(column) for column in zip(*batches, strict=True))
 

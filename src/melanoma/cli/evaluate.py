@@ -16,16 +16,22 @@ if TYPE_CHECKING:
     from melanoma.evaluation.evaluate import EvaluationReport, Scorer
     from melanoma.evaluation.looks import LookCount
     from melanoma.evaluation.metrics import Floats
+    from melanoma.evaluation.plain_words import Origin
 
 
 @dataclass(frozen=True)
 class _Model:
-    """What judges: `folder` of its bundle, None for predictions; `notice` must be said beside the figures."""
+    """What judges: `folder` of its bundle, None for predictions; `notice` must be said beside the figures.
+
+    `calibrated_to`: the prevalence that its `y_prob` means; `trained_on`: names of sources; None where not known.
+    """
 
     name: str
     scorer: "Scorer"
-    folder: Path | None
-    notice: str | None
+    folder: Path | None = None
+    notice: str | None = None
+    calibrated_to: float | None = None
+    trained_on: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def evaluate(
         notice=first.notice,
         comparison=comparison,
         looks=looks,
+        origin=_find_origin(first, images),
     )
     _print(report, comparison, looks)
     typer.echo(f"report: {output / 'report.html'}")
@@ -138,14 +145,21 @@ def _is_csv(place: str) -> bool:
 def _open_bundle(bundle: str | None) -> _Model:
     predictor = options.open_predictor(bundle)
     opened = predictor.bundle
-    return _Model(opened.name, predictor, opened.folder, opened.facts.get("notice"))
+    return _Model(
+        opened.name,
+        predictor,
+        opened.folder,
+        opened.facts.get("notice"),
+        opened.calibration.prevalence,
+        opened.facts.get("sources"),
+    )
 
 
 def _open_csv(path: Path, images: _Images, threshold: float | None) -> _Model:
     from melanoma.evaluation import predictions
 
     saved = predictions.load(path, images.judged, images.known, threshold=threshold)
-    return _Model(path.name, saved, None, None)
+    return _Model(path.name, saved)
 
 
 def _estimate_skin_tone(images: _Images) -> "Floats":
@@ -169,6 +183,7 @@ def _judge(
             seed=seed,
             groups=images.groups,
             ita=ita,
+            calibrated_to=model.calibrated_to,
             progress=update,
         )
 
@@ -191,22 +206,28 @@ def _note_look(model: _Model, images: _Images, data: list[str], output: Path) ->
     """Write down that test images were judged, beside the model's run or else in `output`."""
     from melanoma.evaluation import looks
 
-    run = looks.find_run(model.folder) if model.folder else None
-    table = images.judged.table
-    n = looks.count_test_images(table, run)
-    if n == 0:
-        return None
-    look = looks.look_now(
+    noted = looks.note(
         "melanoma evaluate",
+        images.judged.table,
+        bundle=model.folder,
         bundle_digest=model.scorer.digest,
         manifest_digest=images.judged.digest,
         data=data,
-        splits=sorted(table["given_split"].replace("", "none given").unique()),
-        n=n,
+        otherwise=output,
     )
-    count = looks.record(run or output, look)
-    say(f"this look at test images is noted in {(run or output) / looks.NAME}")
+    if noted is None:
+        return None
+    count, file = noted
+    say(f"this look at test images is noted in {file}")
     return count
+
+
+def _find_origin(model: _Model, images: _Images) -> "Origin":
+    from melanoma.evaluation import looks
+    from melanoma.evaluation.plain_words import Origin
+
+    run = looks.find_run(model.folder) if model.folder else None
+    return Origin(model.trained_on, looks.count_test_images(images.judged.table, run))
 
 
 def _list_facts(model: _Model, images: _Images) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 from melanoma.cli import (
     audit,
     calibrate,
+    check_explanations,
     data,
     demo,
     evaluate,
@@ -19,6 +20,7 @@ from melanoma.cli import (
     predict,
     split,
     streams,
+    stress,
     track,
     train,
 )
@@ -53,8 +55,10 @@ app = typer.Typer(
 )
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(stress.stress)
 app.command()(audit.audit)
 app.command()(calibrate.calibrate)
+app.command()(check_explanations.check_explanations)
 app.command()(split.split)
 app.command()(train.train)
 app.command()(export.export)
@@ -113,9 +117,11 @@ def _run_app() -> None:
     """Run Typer's command; what still waits for standard output is written before its end counts."""
     try:
         code = app(prog_name="melanoma", standalone_mode=False)
+        if code == 130:  # what newer versions of Typer make of Ctrl-C
+            raise KeyboardInterrupt
         if code:
             sys.exit(code)
-    except typer.Abort as error:  # Typer's word for Ctrl-C
+    except typer.Abort as error:  # older ones
         raise KeyboardInterrupt from error
     except TyperException as error:
         message = error.format_message()

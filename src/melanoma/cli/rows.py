@@ -76,7 +76,8 @@ def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
     from PIL import Image
 
     image = images.load(file.path)
-    picture = overlay(image, predictor.run(image).heatmap[0], predictor.bundle.preprocessing)
+    heatmap, spec = predictor.run(image).heatmap[0], predictor.bundle.preprocessing
+    picture = overlay(image, heatmap, spec, predictor.heat_box)
     target = folder / f"{file.image_id}.png"
     with replacing(target) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")

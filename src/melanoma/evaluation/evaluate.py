@@ -12,6 +12,7 @@ from melanoma.evaluation.judged import check, join, read_outcomes
 from melanoma.evaluation.metrics import INTERVAL_METHOD, Estimate, Floats, Outcomes, estimate_figures
 from melanoma.evaluation.mistakes import Mistake, find_worst
 from melanoma.evaluation.subgroups import Breakdown, WithinSources, average_within, break_down
+from melanoma.evaluation.utility import DecisionCurve, Projection, draw_decision_curves, project
 from melanoma.files import write_text
 from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.prediction import Prediction
@@ -76,7 +77,9 @@ class EvaluationReport:
 
     `figures` as named by `metrics.estimate_figures`. `n_groups`: what the bootstrap drew from.
     `operating_point`: None when only the decisions are known; its counts are 0 when it is not known on which
-    images it was chosen. `rows`: one row an image, kept beside the report, None when it was read from JSON.
+    images it was chosen. `sources`: names of the collections that the images are from. `projections`: PPV and NPV
+    at other prevalences, none where not one image was assessed. `decision_curves` as `utility.draw_decision_curves`
+    has them. `rows`: one row an image, kept beside the report, None when it was read from JSON.
     """
 
     name: str
@@ -98,6 +101,9 @@ class EvaluationReport:
     within_sources: WithinSources | None = None
     breakdowns: list[Breakdown] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+    decision_curves: list[DecisionCurve] = field(default_factory=list)
     rows: pd.DataFrame | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,6 +126,10 @@ class EvaluationReport:
             plain["within_sources"] = WithinSources.from_dict(plain["within_sources"])
         plain["breakdowns"] = [Breakdown.from_dict(entry) for entry in plain.get("breakdowns", [])]
         plain["mistakes"] = [Mistake(**entry) for entry in plain.get("mistakes", [])]
+        plain["projections"] = [Projection.from_dict(entry) for entry in plain.get("projections", [])]
+        plain["decision_curves"] = [
+            DecisionCurve.from_dict(entry) for entry in plain.get("decision_curves", [])
+        ]
         return cls(**plain)
 
     def save_predictions(self, path: Path) -> None:
@@ -138,6 +148,7 @@ def evaluate(
     seed: int = 0,
     groups: Sequence[str] | None = None,
     ita: Floats | None = None,
+    calibrated_to: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
     """Judge every image of a manifest with the scorer and sum up.
@@ -145,7 +156,8 @@ def evaluate(
     `groups`: one id a row, images that depend on each other (one patient, one lesion, the same picture)
     share it; without it every image stands for itself, and intervals are too narrow where images do depend
     on each other. `ita`: individual typology angle a row in degrees, NaN unknown, for figures by skin tone
-    (see `skin_tone.estimate_angles`). `progress` is called with (images done, images in all). Raises
+    (see `skin_tone.estimate_angles`). `calibrated_to`: the prevalence that `y_prob` means, for decision curves; None
+    takes it as that of the images. `progress` is called with (images done, images in all). Raises
     ManifestError when there is no image, and RuntimeError when the scorer does not answer each path in order.
     """
     table = manifest.table
@@ -165,6 +177,7 @@ def evaluate(
         operating_point=scorer.operating_point,
         bundle_digest=scorer.digest,
         manifest_digest=manifest.digest,
+        calibrated_to=calibrated_to,
         resamples=resamples,
         seed=seed,
     )
@@ -177,6 +190,7 @@ def summarise(
     operating_point: OperatingPoint | None,
     bundle_digest: str,
     manifest_digest: str,
+    calibrated_to: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> EvaluationReport:
@@ -185,13 +199,14 @@ def summarise(
     `rows`: `source, path, image_id, y_true` 0/1, `y_prob` (calibrated, NaN when the image could not be
     decoded), `decision, group`, and `reason` if there is one; `age_approx, sex, anatom_site_general,
     diagnosis, ita`, such as there are, for figures by subgroup. A refused image counts as referred: a
-    melanoma as found, any other image as a false alarm. Raises ManifestError when a column or a value does
-    not fit.
+    melanoma as found, any other image as a false alarm. `calibrated_to` as in `evaluate`. Raises ManifestError when a
+    column or a value does not fit.
     """
     check(rows, name)
     outcomes = read_outcomes(rows)
     confusion = _count_decisions(outcomes)
     drawn = {"resamples": resamples, "seed": seed}
+    figures = estimate_figures(outcomes, **drawn)
     return EvaluationReport(
         name=name,
         n=len(rows),
@@ -199,7 +214,7 @@ def summarise(
         n_other=confusion.fp + confusion.tn,
         n_groups=int(outcomes.group.max()) + 1,
         coverage=float(outcomes.assessed.mean()),
-        figures=estimate_figures(outcomes, **drawn),
+        figures=figures,
         confusion=confusion,
         refusals=_count_refusals(rows, outcomes),
         curves=draw_curves(outcomes),
@@ -211,6 +226,11 @@ def summarise(
         within_sources=average_within(rows, outcomes, **drawn),
         breakdowns=break_down(rows, outcomes, **drawn),
         mistakes=find_worst(rows),
+        sources=sorted(rows["source"].unique()),
+        projections=project(figures["sensitivity"], figures["specificity"])
+        if outcomes.assessed.any()
+        else [],
+        decision_curves=draw_decision_curves(outcomes, calibrated_to, **drawn),
         rows=rows,
     )
 

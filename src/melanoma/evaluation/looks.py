@@ -95,6 +95,37 @@ def read(folder: Path) -> list[Look]:
     return looks
 
 
+def note(
+    command: str,
+    table: pd.DataFrame,
+    *,
+    bundle: Path | None,
+    bundle_digest: str,
+    manifest_digest: str,
+    data: Sequence[str],
+    otherwise: Path,
+) -> tuple[LookCount, Path] | None:
+    """Write down a look at a manifest's table, beside the run of the bundle or else in the folder `otherwise`.
+
+    Gives the count and the file, None when no test image is among them. `bundle`: its folder, if a bundle
+    judged. Raises OutputError.
+    """
+    run = find_run(bundle) if bundle else None
+    n = count_test_images(table, run)
+    if n == 0:
+        return None
+    look = look_now(
+        command,
+        bundle_digest=bundle_digest,
+        manifest_digest=manifest_digest,
+        data=data,
+        splits=sorted(table["given_split"].replace("", "none given").unique()),
+        n=n,
+    )
+    folder = run or otherwise
+    return record(folder, look), folder / NAME
+
+
 def look_now(
     command: str,
     *,

@@ -1,6 +1,7 @@
 """What all HTML pages share: no other file, no script, no network; how figures are written in words."""
 
 import base64
+from dataclasses import dataclass
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -12,6 +13,15 @@ DISCLAIMER = (
     "This is research software. It is not a medical device: no one should be treated, "
     "or left untreated, because of what it says."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One plot of the page. `uri` holds the whole image."""
+
+    caption: str
+    uri: str
+    wide: bool = False
 
 
 def make_environment(*rooms: str) -> Environment:
@@ -29,13 +39,26 @@ def make_environment(*rooms: str) -> Environment:
         "percent": format_percent,
         "signed": format_signed,
         "chance": format_chance,
+        "precise": format_precise,
+        "span": format_span,
     }
+    environment.filters["tie"] = tie
     return environment
+
+
+def embed_plot(figure: Figure, caption: str, wide: bool = False) -> Picture:
+    """A plot of a page, whole, with its caption; `wide` takes all columns."""
+    return Picture(caption, embed(figure), wide)
 
 
 def embed(figure: Figure) -> str:
     """A plot as the address of an image that the page itself holds."""
     return f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure).encode()).decode()}"
+
+
+def tie(text: str) -> str:
+    """No line ends before a per cent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def format_number(value: float | None) -> str:
@@ -45,7 +68,7 @@ def format_number(value: float | None) -> str:
 
 def format_signed(value: float | None) -> str:
     """With its sign, so that a difference cannot be taken for a figure."""
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+    return "–" if value is None else f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")  # + 0.0: no -0.000
 
 
 def format_chance(p_value: float) -> str:
@@ -65,3 +88,21 @@ def format_interval(figure: Estimate) -> str:
     if figure.low is None or figure.high is None:
         return figure.note
     return f"{figure.low:.3f}–{figure.high:.3f}"
+
+
+def format_precise(share: float) -> str:
+    """A share in per cent, with as many decimals as it takes to tell it from none and from all."""
+    return f"{100 * share:.{_count_decimals(share)}f} %"
+
+
+def format_span(figure: Estimate) -> str:
+    """An interval of a share in per cent, as precise as the share itself, or why there is none."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return figure.note
+    decimals = _count_decimals(figure.value)
+    return f"{100 * figure.low:.{decimals}f}–{100 * figure.high:.{decimals}f} %"
+
+
+def _count_decimals(share: float) -> int:
+    rest = 100 * min(share, 1 - share)
+    return 1 if rest >= 0.95 or rest == 0 else 2 if rest >= 0.095 else 3

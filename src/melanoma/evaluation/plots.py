@@ -108,7 +108,7 @@ def plot_history(history: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(7.6, 3.2), layout="constrained", facecolor="white")
     for position, name in enumerate(("loss", "accuracy")):
         axes = figure.add_subplot(1, 2, position + 1)
-        _dress(axes, "Epoch", name.capitalize())
+        dress(axes, "Epoch", name.capitalize())
         _plot_epochs(axes, history, name, {"label": "training", "color": BLUE, "linestyle": "-"})
         dashed = {"label": "validation", "color": ORANGE, "linestyle": "--"}
         _plot_epochs(axes, history, f"val_{name}", dashed)
@@ -143,11 +143,12 @@ def _write(figure: Figure, buffer: IO[Any], **options: Any) -> None:
 def _frame(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=_SIZE, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    _dress(axes, x_label, y_label)
+    dress(axes, x_label, y_label)
     return figure, axes
 
 
-def _dress(axes: Axes, x_label: str, y_label: str) -> None:
+def dress(axes: Axes, x_label: str, y_label: str) -> None:
+    """Labels, grid and ink that all plots share."""
     axes.set_xlabel(x_label, fontsize=9.5, color=_INK)
     axes.set_ylabel(y_label, fontsize=9.5, color=_INK)
     axes.tick_params(labelsize=8.5, colors=_INK, length=3)

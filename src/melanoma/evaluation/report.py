@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from melanoma.evaluation import plots
+from melanoma.evaluation import plain_words, plots, utility_plots
 from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.mistakes import Mistake
-from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment
+from melanoma.evaluation.pages import DISCLAIMER, Picture, embed_plot, make_environment
+from melanoma.evaluation.plain_words import Origin
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, SHOWN
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.files import write_text
@@ -54,15 +54,6 @@ class Tile:
     readable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One plot of the page. `uri` holds the whole image."""
-
-    caption: str
-    uri: str
-    wide: bool = False
-
-
 def save(
     reports: Sequence[EvaluationReport],
     folder: Path,
@@ -73,6 +64,7 @@ def save(
     notice: str | None = None,
     comparison: Comparison | None = None,
     looks: LookCount | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write `evaluation.json`, `predictions.csv` (with a column `dataset`) and `report.html` into a folder.
 
@@ -86,6 +78,7 @@ def save(
         "notice": notice,
         "facts": dict(facts or {}),
         "test_looks": None if looks is None else asdict(looks),
+        "origin": None if origin is None else origin.to_dict(),
         "comparison": None if comparison is None else comparison.to_dict(),
         "evaluations": [report.to_dict() for report in reports],
     }
@@ -97,6 +90,7 @@ def save(
         notice=notice,
         comparison=comparison,
         looks=looks,
+        origin=origin,
     )
     write_text(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     rows = [_name_rows(report.rows, report.name) for report in reports if report.rows is not None]
@@ -114,13 +108,15 @@ def render_report(
     notice: str | None = None,
     comparison: Comparison | None = None,
     looks: LookCount | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """One HTML page that needs no other file, no script and no network.
 
     `reports` in the order of the columns; the last one is the one that counts (the test images) and leads
     the page. `facts`: provenance, shown as given. `notice`: a banner on top. `comparison`: of the last
     report's model with another. `looks`: how often the last report's images were looked at, None when they
-    are no test images. Raises ValueError without a report.
+    are no test images. `origin`: what they are to the model, None when nothing is known. Raises ValueError without a
+    report.
     """
     if not reports:
         raise ValueError("a report page needs at least one evaluation")
@@ -133,6 +129,7 @@ def render_report(
         reports=reports,
         lead=lead,
         labels=_FIGURES,
+        words=plain_words.describe(lead, origin, looks),
         figure_rows=_list_figures(reports),
         subgroup_columns=SHOWN,
         min_of_class=MIN_OF_CLASS,
@@ -140,6 +137,9 @@ def render_report(
         looks=looks,
         missed=missed,
         alarms=alarms,
+        patients=_draw_patients(lead),
+        use=[plain_words.describe_use(curve) for curve in lead.decision_curves],
+        curves=_draw_curves(lead),
         pictures=_draw(reports, history),
         facts={"melanoma version": __version__, **facts},
     )  # fmt: skip
@@ -174,15 +174,31 @@ def _draw(
     lead = reports[-1]
     refused = "; refused images count as referred" if lead.refusals else ""
     pictures = [
-        _embed(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
-        _embed(plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."),
-        _embed(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
-        _embed(plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."),
+        embed_plot(plots.plot_roc(reports), "How well the probability ranks melanoma above the rest (ROC)."),
+        embed_plot(
+            plots.plot_reliability(reports), "What a probability turned out to be worth (reliability)."
+        ),
+        embed_plot(plots.plot_probabilities(lead), f"Probabilities on {lead.name}, and the threshold."),
+        embed_plot(
+            plots.plot_confusion(lead), f"Truth (rows) and decision (columns) on {lead.name}{refused}."
+        ),
     ]
     if history:
-        pictures.append(_embed(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
+        pictures.append(embed_plot(plots.plot_history(history), "Training, epoch by epoch.", wide=True))
     return pictures
 
 
-def _embed(figure: Figure, caption: str, wide: bool = False) -> Picture:
-    return Picture(caption, embed(figure), wide)
+def _draw_patients(report: EvaluationReport) -> Picture | None:
+    practice = plain_words.count_patients(report)
+    if practice is None:
+        return None
+    caption = f"{plain_words.PATIENTS:,} patients, of whom {practice.melanomas} have melanoma: a dot each."
+    return embed_plot(utility_plots.plot_patients(practice), caption)
+
+
+def _draw_curves(report: EvaluationReport) -> list[Picture]:
+    captions = ("Net benefit at the share of melanoma in these images.", "Net benefit in a practice.")
+    return [
+        embed_plot(utility_plots.plot_decision_curve(curve), caption)
+        for curve, caption in zip(report.decision_curves, captions, strict=False)
+    ]

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from melanoma.errors import ImageError
@@ -41,17 +43,23 @@ def shorten(name: str, limit: int = 26) -> str:
     return f"{shown[: limit - 1 - tail]}…{shown[-tail:]}"
 
 
-def _shrink_one(path: str) -> Thumbnail:
-    try:
-        picture = Image.fromarray(load(path))
-    except ImageError:
-        return Thumbnail(_encode(Image.new("RGB", (SIDE, SIDE), _GREY)), readable=False)
+def embed(image: NDArray[np.uint8]) -> Thumbnail:
+    """A thumbnail of RGB uint8 (h, w, 3), its proportions kept."""
+    picture = Image.fromarray(image)
     scale = SIDE / max(picture.size)
     width, height = (max(round(scale * side), 1) for side in picture.size)
-    return Thumbnail(_encode(picture.resize((width, height), Image.Resampling.LANCZOS)), readable=True)
+    return Thumbnail(encode(picture.resize((width, height), Image.Resampling.LANCZOS)), readable=True)
 
 
-def _encode(picture: Image.Image) -> str:
+def _shrink_one(path: str) -> Thumbnail:
+    try:
+        return embed(load(path))
+    except ImageError:
+        return Thumbnail(encode(Image.new("RGB", (SIDE, SIDE), _GREY)), readable=False)
+
+
+def encode(picture: Image.Image) -> str:
+    """The whole picture as a JPEG in a data URI."""
     stream = io.BytesIO()
     picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,9 +1,9 @@
 """What a model is worth at a stated prevalence: projected PPV and NPV, and decision curves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -11,7 +11,11 @@ from melanoma.evaluation.metrics import Bools, Estimate, Floats, Outcomes, draw_
 from melanoma.inference.calibration import rebase
 
 PREVALENCES: Final = (0.01, 0.02, 0.05, 0.10)
+PRACTICE: Final = 0.02  # of PREVALENCES, the one that examples are given at
 THRESHOLDS: Final = tuple(round(0.005 * step, 3) for step in range(1, 101))
+PRACTICE_THRESHOLDS: Final = tuple(
+    round(0.001 * step, 3) for step in range(1, 101)
+)  # risks that matter there
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,12 @@ class Projection:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises TypeError on a foreign key."""
+        shares = {name: Estimate.from_dict(values[name]) for name in ("ppv", "npv")}
+        return cls(**{**values, **shares})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,14 @@ class DecisionCurve:
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""
         return {**asdict(self), "points": [asdict(point) for point in self.points]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`. Raises TypeError on a foreign key."""
+        points = [
+            NetBenefit(**{**point, "model": Estimate.from_dict(point["model"])}) for point in values["points"]
+        ]
+        return cls(**{**values, "points": tuple(points)})
 
 
 def project(
@@ -118,6 +136,30 @@ def draw_decision_curve(
             for t, model, c in zip(at, estimates, cost, strict=True)
         ),
     )
+
+
+def draw_decision_curves(
+    outcomes: Outcomes, calibrated_to: float | None, *, resamples: int = 1000, seed: int = 0
+) -> list[DecisionCurve]:
+    """Decision curves at the images' own prevalence and at PRACTICE; none where they would say nothing.
+
+    `calibrated_to`: the prevalence that `y_prob` means; None takes it as that of the images. Nothing can be said of
+    one class, nor of images of which none was assessed.
+    """
+    share = float(outcomes.y_true.mean())
+    if not 0 < share < 1 or not outcomes.assessed.any():
+        return []
+    return [
+        draw_decision_curve(
+            outcomes,
+            calibrated_to=share if calibrated_to is None else calibrated_to,
+            prevalence=prevalence,
+            thresholds=thresholds,
+            resamples=resamples,
+            seed=seed,
+        )
+        for prevalence, thresholds in ((share, THRESHOLDS), (PRACTICE, PRACTICE_THRESHOLDS))
+    ]
 
 
 def _classify(

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from melanoma.inference.network_file import WHOLE, Box
 from melanoma.inference.preprocessing import Preprocessing, find_box
 
 # A few anchors of matplotlib's inferno (CC0), dark to bright, even in lightness.
@@ -13,14 +14,19 @@ INFERNO = np.array(
 
 
 def overlay(
-    image: NDArray[np.uint8], heatmap: NDArray[np.float32], spec: Preprocessing, strength: float = 0.6
+    image: NDArray[np.uint8],
+    heatmap: NDArray[np.float32],
+    spec: Preprocessing,
+    box: Box = WHOLE,
+    strength: float = 0.6,
 ) -> NDArray[np.uint8]:
     """The image with the heat map over it, most opaque where the network saw most.
 
-    `image` RGB uint8 (h, w, 3), `heatmap` non-negative (rows, columns); returns uint8 (h, w, 3). The map is
-    scaled to its own maximum, so overlays of two images cannot be compared in strength.
+    `image` RGB uint8 (h, w, 3), `heatmap` non-negative (rows, columns), `box`: see `network_file.find_heat_box`;
+    returns uint8 (h, w, 3). The map is scaled to its own maximum, so overlays of two images cannot be compared in
+    strength.
     """
-    heat = _spread(heatmap / max(float(heatmap.max()), 1e-12), image, spec)
+    heat = spread(heatmap / max(float(heatmap.max()), 1e-12), image.shape[:2], find_box(image, spec), box)
     positions = np.linspace(0, 1, len(INFERNO))
     level = np.linspace(0, 1, 256)
     colours = np.stack([np.interp(level, positions, channel) for channel in INFERNO.T], axis=-1).astype(
@@ -31,11 +37,35 @@ def overlay(
     return np.asarray(Image.composite(colour, Image.fromarray(image), opacity))
 
 
-def _spread(heat: NDArray[np.float32], image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
-    """The map at the image's size, zero outside what the network saw."""
-    left, upper, right, lower = (round(edge) for edge in find_box(image, spec))
-    picture = Image.fromarray(heat.astype(np.float32))
-    inside = picture.resize((right - left, lower - upper), Image.Resampling.BICUBIC)
-    spread = np.zeros(image.shape[:2], dtype=np.float32)
-    spread[upper:lower, left:right] = np.clip(np.asarray(inside), 0, 1)
-    return spread
+def spread(
+    heat: NDArray[np.float32], shape: tuple[int, int], seen: Box, box: Box = WHOLE
+) -> NDArray[np.float32]:
+    """The map (rows, columns), linear between its cells, at the size of an image of `shape`.
+
+    `seen`: what the network sees, see `preprocessing.find_box`; `box`: see `network_file.find_heat_box`. Beyond the
+    outermost cells their heat goes on to the edge of what the network saw; further out it is zero.
+    """
+    ends = place_cells(heat.shape, seen, box)
+    down, across = (_interpolate(edges, length) for edges, length in zip(ends, shape, strict=True))
+    left, upper, right, lower = (round(edge) for edge in seen)
+    picture = np.zeros(shape, dtype=np.float32)
+    picture[upper:lower, left:right] = (down @ heat @ across.T)[upper:lower, left:right]
+    return picture
+
+
+def place_cells(
+    cells: tuple[int, ...], seen: Box, box: Box = WHOLE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the cells of a heat map begin and end in an image, pixels: (rows + 1,) and (columns + 1,); see `spread`."""
+    left, upper, right, lower = seen
+    width, height = right - left, lower - upper
+    rows = np.linspace(upper + box[1] * height, upper + box[3] * height, cells[0] + 1)
+    columns = np.linspace(left + box[0] * width, left + box[2] * width, cells[1] + 1)
+    return rows, columns
+
+
+def _interpolate(edges: NDArray[np.float64], length: int) -> NDArray[np.float32]:
+    """Weights (length, cells) of the cells at every pixel of a side."""
+    middles, pixels = (edges[:-1] + edges[1:]) / 2, np.arange(length) + 0.5
+    weights = [np.interp(pixels, middles, one) for one in np.eye(len(middles))]
+    return np.stack(weights, axis=1).astype(np.float32)

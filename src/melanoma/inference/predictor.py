@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import rebase
 from melanoma.inference.decision import Decision, OperatingPoint, decide
+from melanoma.inference.network_file import Box, find_heat_box
 from melanoma.inference.prediction import NetworkOutput, Prediction
 from melanoma.inference.preprocessing import prepare, scale
 from melanoma.inference.quality import find_hints
@@ -71,6 +73,11 @@ class Predictor:
     def operating_point(self) -> OperatingPoint:
         """Where this bundle refers."""
         return self.bundle.operating_point
+
+    @cached_property
+    def heat_box(self) -> Box:
+        """The part of the network's input that the cells of its heat maps stand for."""
+        return find_heat_box(self.bundle.network.read_bytes())
 
     def predict(self, image: AnyImage) -> Prediction:
         """Judge one image: a path, a file's bytes, a Pillow image, or RGB uint8 (h, w, 3).

@@ -1,4 +1,4 @@
-"""Load and run an exported network: the only importer of LiteRT."""
+"""Load and run an exported network: the only place where LiteRT runs."""
 
 import contextlib
 import os
@@ -23,14 +23,15 @@ _GREETED = threading.Event()
 
 
 class LiteRtNetwork:
-    """A LiteRT network with one input image and the outputs `OUTPUTS`.
+    """A LiteRT network, from a file or its bytes, with one input image and the outputs `OUTPUTS`.
 
     Images go through one at a time, so that an image's numbers never depend on its neighbours in a batch.
     Every thread that calls `run` gets an interpreter of its own; `threads` is what each may use inside.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._path = path
+    def __init__(self, network: Path | bytes, threads: int = 1) -> None:
+        self._network = network
+        self._name = network.name if isinstance(network, Path) else "the network"
         self._threads = threads
         self._local = threading.local()
         self._interpreter()
@@ -52,29 +53,31 @@ class LiteRtNetwork:
         if not hasattr(self._local, "interpreter"):
             interpreter = self._load()
             self._local.input = interpreter.get_input_details()[0]["index"]
-            self._local.outputs = _find_outputs(interpreter, self._path)
+            self._local.outputs = _find_outputs(interpreter, self._name)
             self._local.interpreter = interpreter
         return self._local.interpreter
 
     def _load(self) -> "Interpreter":
         from ai_edge_litert.interpreter import Interpreter
 
+        is_file = isinstance(self._network, Path)
+        source = {"model_path": str(self._network)} if is_file else {"model_content": self._network}
         try:
             with _quiet_stderr():
-                interpreter = Interpreter(model_path=str(self._path), num_threads=self._threads)
+                interpreter = Interpreter(**source, num_threads=self._threads)
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise BundleError(f"{self._path.name} is no network this version can run: {error}") from error
+            raise BundleError(f"{self._name} is no network this version can run: {error}") from error
         return interpreter
 
 
-def _find_outputs(interpreter: "Interpreter", path: Path) -> list[int]:
+def _find_outputs(interpreter: "Interpreter", name: str) -> list[int]:
     """Tensor indices in the order of `OUTPUTS`; the network's signature carries the names."""
     try:
         details = interpreter.get_signature_runner().get_output_details()
-        return [int(details[name]["index"]) for name in OUTPUTS]
+        return [int(details[output]["index"]) for output in OUTPUTS]
     except (KeyError, ValueError) as error:
-        raise BundleError(f"{path.name} lacks the outputs {', '.join(OUTPUTS)}") from error
+        raise BundleError(f"{name} lacks the outputs {', '.join(OUTPUTS)}") from error
 
 
 @contextlib.contextmanager

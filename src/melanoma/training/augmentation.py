@@ -7,25 +7,35 @@ from numpy.typing import NDArray
 from melanoma.config import AugmentationConfig
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+FRAME_RADII = (0.42, 0.75)  # of the side; from 0.71 on nothing of a centred frame is seen
+FRAME_SHIFT = 0.04  # of the side
 
 
 def augment(
     batch: NDArray[np.uint8], config: AugmentationConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """A changed copy of uint8 (n, size, size, 3).
+    """Changed copies, uint8 (n, size, size, 3), of uint8 (n, size + margin, size + margin, 3).
 
     Geometry is one affine map per image (rotation, shift, shear and zoom about the centre, as in Keras'
-    ImageDataGenerator) with bilinear sampling and edge pixels repeated; colour is one linear map.
+    ImageDataGenerator, and a place within the margin) with bilinear sampling and edge pixels repeated; colour is one
+    linear map; a black frame comes last.
     """
-    size = batch.shape[1]
+    size = batch.shape[1] - config.margin
     inverse_maps = draw_affine_maps(len(batch), size, config, rng)
+    inverse_maps[:, :, 2] += config.margin * draw_places(len(batch), config, rng)
     colour_maps = draw_colour_maps(len(batch), config, rng)
+    frames = draw_frames(len(batch), size, config, rng)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    changed = np.empty_like(batch)
-    for image, inverse, colour, out in zip(batch, inverse_maps, colour_maps, changed, strict=True):
+    changed = np.empty((len(batch), size, size, 3), np.uint8)
+    for image, inverse, colour, frame, out in zip(
+        batch, inverse_maps, colour_maps, frames, changed, strict=True
+    ):
         cv2.warpAffine(image, inverse, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         if colour is not None:
             cv2.transform(out, colour, dst=out)
+        if frame is not None:
+            lay_frame(out, *frame)
     return changed
 
 
@@ -52,12 +62,45 @@ def draw_colour_maps(
     """(3, 4) maps of RGB and 1 to RGB; None where colour is left alone."""
     limits = (config.brightness, config.contrast, config.saturation)
     brightness, contrast, saturation = (1 + limit * rng.uniform(-1, 1, n) for limit in limits)
-    if not any(limits):
+    hue = np.deg2rad(config.hue) * rng.uniform(-1, 1, n) if config.hue else np.zeros(n)
+    if not any((*limits, config.hue)):
         return [None] * n
     grey = np.tile(LUMA, (3, 1))
+    maps: list[NDArray[np.float32] | None] = []
+    for b, c, s, h in zip(brightness, contrast, saturation, hue, strict=True):
+        colour = (s * np.eye(3) + (1 - s) * grey) @ turn_hue(h) if h else s * np.eye(3) + (1 - s) * grey
+        maps.append(np.column_stack([b * c * colour, np.full(3, b * (1 - c) * 127.5)]).astype(np.float32))
+    return maps
+
+
+def turn_hue(angle: float) -> NDArray[np.float64]:
+    """Map of RGB (3, 3) that turns the two colour axes of YIQ and keeps luma; `angle` in radians."""
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    return np.asarray(np.linalg.inv(YIQ) @ turn @ YIQ)
+
+
+def draw_places(n: int, config: AugmentationConfig, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Where in the margin each image is cut out, (n, 2) in [0, 1]."""
+    return rng.uniform(0, 1, (n, 2)) if config.margin else np.zeros((n, 2))
+
+
+def draw_frames(
+    n: int, size: int, config: AugmentationConfig, rng: np.random.Generator
+) -> list[tuple[float, float, float] | None]:
+    """Centre x, y and radius in pixels of each image's round frame; None where it gets none."""
+    if not config.frame:
+        return [None] * n
+    framed = rng.random(n) < config.frame
+    centres = size * (0.5 + FRAME_SHIFT * rng.uniform(-1, 1, (n, 2)))
+    radii = size * rng.uniform(*FRAME_RADII, n)
     return [
-        np.column_stack([b * c * (s * np.eye(3) + (1 - s) * grey), np.full(3, b * (1 - c) * 127.5)]).astype(
-            np.float32
-        )
-        for b, c, s in zip(brightness, contrast, saturation, strict=True)
+        (float(x), float(y), float(r)) if drawn else None
+        for drawn, (x, y), r in zip(framed, centres, radii, strict=True)
     ]
+
+
+def lay_frame(image: NDArray[np.uint8], x: float, y: float, radius: float) -> None:
+    """Blacken what lies outside a circle, with a rim of two pixels, in uint8 (size, size, 3) in place."""
+    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    seen = np.clip((radius - np.hypot(columns - x, rows - y)) / 2, 0, 1)
+    image[:] = (image * seen[..., None].astype(np.float32)).astype(np.uint8)

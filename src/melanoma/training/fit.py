@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from melanoma.config import OptimizerConfig, Recipe
 from melanoma.errors import RunError
+from melanoma.training.draws import count_draws
 from melanoma.training.pipeline import Batch, ImageSet, plain_batches, prefetch, training_batches
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def fit(
     Raises RunError when the loss is no longer finite.
     """
     progress = progress or Progress()
-    steps = math.ceil(len(train) / recipe.training.batch_size)
+    steps = math.ceil(count_draws(len(train), recipe.training) / recipe.training.batch_size)
     restored = load_checkpoint(folder)
     if restored:
         model, state = restored
@@ -69,9 +70,7 @@ def fit(
         state = State()
         compile_model(model, recipe, steps)
     while state.epoch < recipe.training.epochs:
-        batches = training_batches(
-            train, recipe.augmentation, recipe.training.batch_size, seed=seed, epoch=state.epoch
-        )
+        batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
         _seed_generators(model, seed, state.epoch)
         row = _train_epoch(model, batches, steps, state.epoch, progress)
         with averaged_weights(model):

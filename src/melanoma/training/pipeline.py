@@ -10,10 +10,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from melanoma.config import AugmentationConfig
+from melanoma.config import Recipe
 from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.training.augmentation import augment
 from melanoma.training.cache import ImageCache
+from melanoma.training.draws import draw_order
 
 T = TypeVar("T")
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -21,12 +22,16 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,)."""
+    """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,).
+
+    `source`: a number for each collection, int64 (n,).
+    """
 
     cache: ImageCache
     rows: NDArray[np.int64]
     y_true: NDArray[np.float32]
     spec: Preprocessing
+    source: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,14 +41,13 @@ class ImageSet:
         return self.cache.read(self.rows[index]), self.y_true[index, None]
 
 
-def training_batches(
-    images: ImageSet, config: AugmentationConfig, batch_size: int, *, seed: int, epoch: int
-) -> Iterator[Batch]:
-    """One epoch: every image once, in an order and with changes drawn from (seed, epoch, batch)."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(images))
+def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[Batch]:
+    """One epoch: images in an order and with changes drawn from (seed, epoch, batch)."""
+    order = draw_order(images.y_true, images.source, recipe.training, np.random.default_rng([seed, epoch]))
+    batch_size = recipe.training.batch_size
     for number, start in enumerate(range(0, len(order), batch_size)):
         pixels, y_true = images.batch(order[start : start + batch_size])
-        changed = augment(pixels, config, np.random.default_rng([seed, epoch, number]))
+        changed = augment(pixels, recipe.augmentation, np.random.default_rng([seed, epoch, number]))
         yield scale(changed, images.spec), y_true
 
 
