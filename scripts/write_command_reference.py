@@ -21,7 +21,7 @@ Results go to standard output, progress and messages to standard error.
 | 0 | done; result rows with an error included, unless `--strict` was given |
 | 1 | our own failure, or MLflow could not be reached by `melanoma track` or `--bundle models:/...` |
 | 2 | something the user can mend, said in one line: a wrong option, data, recipe, bundle or run folder; \
-`--strict` with a bad image; not one image could be read |
+`--strict` with a bad image; not one image could be judged |
 | 130 | stopped with Ctrl-C |
 """
 RULES = """\

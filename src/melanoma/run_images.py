@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from melanoma.config import Recipe
+from melanoma.data import domain_fitting
 from melanoma.data import manifest as manifests
 from melanoma.data import splits as splitting
 from melanoma.data.manifest import Manifest
@@ -16,6 +17,7 @@ from melanoma.data.splits import Splits
 from melanoma.data.tables import write_table
 from melanoma.errors import ManifestError, RunError
 from melanoma.files import write_text
+from melanoma.inference.domain import Domain
 from melanoma.inference.preprocessing import Preprocessing
 from melanoma.listener import Listener
 from melanoma.training.cache import ImageCache, open_cache
@@ -128,6 +130,12 @@ def _decode(images: RunImages, spec: Preprocessing, listener: Listener) -> Image
     table = images.manifest.table
     digests = table["content_digest"].tolist()
     return open_cache(table["path"].tolist(), digests, spec, progress=listener.stage("decoding"))
+
+
+def fit_domain_check(images: RunImages, listener: Listener) -> Domain | None:
+    """The domain check, from the files of the calibration split: the cache holds what the network sees of them."""
+    paths = images.manifest.table["path"][images.rows_of("calibration")].tolist()
+    return domain_fitting.fit_files(paths, progress=listener.stage("fitting the domain check"))
 
 
 def list_left_out(images: RunImages, pixels: Pixels, folder: Path, listener: Listener) -> None:

@@ -119,7 +119,8 @@ def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
     model, images = load_model(folder), run_images.load(folder, request)
     with run_images.open_pixels(images, request, recipe, Listener()) as pixels:
         facts = _describe(request, recipe, images)
-        return export_bundle(model, pixels.sets["calibration"], recipe, target, facts)
+        domain = run_images.fit_domain_check(images, Listener())
+        return export_bundle(model, pixels.sets["calibration"], recipe, target, facts, domain=domain)
 
 
 class _Run:
@@ -177,7 +178,8 @@ class _Run:
         with contextlib.suppress(BundleError):  # not there yet, or damaged since
             return bundles.load(target)
         facts = _describe(self.request, self.recipe, self.images)
-        return export_bundle(model, calibration, self.recipe, target, facts)
+        domain = run_images.fit_domain_check(self.images, self.listener)
+        return export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
 
     def _evaluate(self, bundle: bundles.Bundle, history: list[fitting.Row]) -> list[EvaluationReport]:
         predictor = Predictor(bundle)

@@ -9,10 +9,12 @@ from conftest import require_extra
 
 require_extra("scipy", "bench")
 
+from melanoma.data import domain_fitting
 from melanoma.data import manifest as manifests
 from melanoma.data.splits import find_groups
 from melanoma.evaluation.recalibration import run_network
 from melanoma.inference import bundle as bundles
+from melanoma.inference import domain
 from melanoma.inference.decision import Decision
 from melanoma.inference.predictor import Predictor
 
@@ -64,6 +66,19 @@ def test_a_new_bundle_with_its_own_threshold(calibrate, clinic, tiny_bundle, tmp
     assert "ppv and npv at a prevalence of 1 %: " in out
     assert "With 32 melanomas the sensitivity at this threshold is known to within " in out
     assert "64 images" in err
+
+
+def test_the_domain_check_is_fitted_when_asked_for(calibrate, tmp_path, monkeypatch):
+    code, out, err = calibrate("--fit-domain-check")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "melanoma: the domain check needs at least 100 images, got 64; give more"
+    monkeypatch.setattr(domain_fitting, "MIN_IMAGES", 60)
+    monkeypatch.setattr(domain, "MIN_IMAGES", 60)
+    monkeypatch.setattr(domain, "MAX_LANDMARKS", 100)
+    code, out, _ = calibrate("--fit-domain-check")
+    assert code == 0
+    assert bundles.load(tmp_path / "new").domain.n == 64
+    assert "domain check: fitted on 64 of these images; " in out
 
 
 def test_the_same_again_gives_the_same_bundle(calibrate, tmp_path):

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import require_extra
 from melanoma.cli import rows
+from melanoma.inference import bundle as bundles
+from melanoma.inference.description import FEATURES
+from melanoma.inference.domain import Domain
 
 FIELDS = ["source", "path", "image_id", "y_prob", "decision", "reason", "error", "bundle_digest"]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals as POSIX has them")
@@ -322,6 +326,56 @@ def test_pillow_s_warnings_stay_off_standard_error(tiny_bundle, tmp_path):
         command(tmp_path / "a.jpg", "--bundle", tiny_bundle), capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+@pytest.fixture
+def checked(tiny_bundle, tmp_path):
+    """The tiny bundle with a domain check that refuses everything."""
+    old = bundles.load(tiny_bundle)
+    d = len(FEATURES)
+    nothing = np.zeros((1, d), np.float32), np.zeros(1, np.float32)
+    domain = Domain(np.zeros(d, np.float32), np.ones(d, np.float32), *nothing, 0.5, 100)
+    names = ("name", "preprocessing", "calibration", "operating_point", "facts")
+    parts = {name: getattr(old, name) for name in names}
+    return bundles.save(tmp_path / "checked", old.network, domain=domain, **parts).folder
+
+
+def test_refused_images_keep_their_probability_and_the_check_can_be_left_out(
+    run_melanoma, checked, image_files
+):
+    plain = ["predict", *image_files, "--bundle", checked, "--format", "json"]
+    code, out, err = run_melanoma(*plain)
+    rows = json.loads(out)
+    assert code == 2
+    assert {row["decision"] for row in rows} == {"cannot_assess"}
+    assert all(row["reason"].startswith("this does not look like") for row in rows)
+    assert "6 images: 0 refer, 0 no sign, 6 not dermoscopic, 0 could not be read" in err
+    assert "melanoma: 6 of 6 images do not look dermoscopic; the results name each, and " in err
+    code, out, _ = run_melanoma("predict", image_files[0], "--bundle", checked)
+    assert out.splitlines()[1].startswith(
+        f"{'':11s}  cannot_assess  {image_files[0]}  (this does not look like"
+    )
+    code, out, err = run_melanoma(*plain, "--no-domain-check")
+    judged = json.loads(out)
+    assert code == 0
+    assert {row["decision"] for row in judged} <= {"refer", "no_sign"}
+    assert [row["y_prob"] for row in judged] == [row["y_prob"] for row in rows]
+    assert "not dermoscopic" not in err
+
+
+def test_a_cat_is_not_assessed_out_of_the_box(run_melanoma, tmp_path):
+    require_extra("skimage", "bench")
+    import skimage.data
+
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.png")
+    code, out, err = run_melanoma("predict", tmp_path / "cat.png", "--format", "json")
+    (row,) = json.loads(out)
+    assert (code, row["decision"], row["error"]) == (2, "cannot_assess", "")
+    assert row["reason"].startswith("this does not look like a dermoscopic image: ")
+    assert err == (
+        "melanoma: 1 of 1 images do not look dermoscopic; the results name each, "
+        "and --no-domain-check judges them too\n"
+    )
 
 
 def test_a_damaged_bundle_is_one_line(run_melanoma, bundle_copy, image_files):

@@ -46,7 +46,9 @@ def test_the_wheel_holds_the_bundle_the_recipes_and_the_templates(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "melanoma/bundles/default/bundle.json",
+        "melanoma/bundles/default/domain.npz",
         "melanoma/bundles/default/network.tflite",
+        "melanoma/data/counterexamples.npy",
         "melanoma/recipes/original_cnn.yaml",
         "melanoma/evaluation/templates/report.html.j2",
     ):

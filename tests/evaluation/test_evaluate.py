@@ -1,14 +1,21 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from melanoma.errors import ManifestError, OutputError
 from melanoma.evaluation.evaluate import Confusion, EvaluationReport, Refusal, evaluate, summarise
+from melanoma.inference import bundle as bundles
 from melanoma.inference.decision import Decision, OperatingPoint, decide
+from melanoma.inference.description import describe
+from melanoma.inference.domain import VIEW, Domain
 from melanoma.inference.prediction import Prediction
+from melanoma.inference.predictor import Predictor
+from melanoma.inference.preprocessing import prepare
 
 POINT = OperatingPoint(0.4, 0.95, 0.96, 0.7, 50, 60)
 
@@ -85,6 +92,29 @@ def test_refused_melanoma_counts_as_referred_and_refused_other_as_false_alarm():
     assert report.figures["auroc_all"].value == 0.0
     expected = [Refusal("no dermoscopy", 1, 1), Refusal("the image could not be read", 1, 1)]
     assert sorted(report.refusals, key=lambda refusal: refusal.reason) == expected
+
+
+def test_images_that_a_bundle_s_domain_check_refuses_are_counted_so(tiny_bundle, draw_image, tmp_path):
+    """The check takes what is near one drawn image; of the four the others, noise, are refused."""
+    near = describe(prepare(draw_image(0), VIEW))
+    zero = np.zeros((1, len(near)), np.float32)
+    domain = Domain(near, np.ones_like(near), zero, np.ones(1, np.float32), 0.6, 100)
+    predictor = Predictor(replace(bundles.load(tiny_bundle), domain=domain))
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    manifest = manifest_of([1, 0, 1, 0])
+    manifest.table["path"] = [str(tmp_path / f"{number}.png") for number in range(4)]
+    pixels = (draw_image(0), draw_image(0), noise, noise)
+    for path, image in zip(manifest.table["path"], pixels, strict=True):
+        Image.fromarray(image).save(path)
+    report = evaluate(predictor, manifest, name="test", resamples=20)
+    referred = int(predictor.predict(draw_image(0)).decision is Decision.REFER)
+    assert report.confusion == Confusion(tp=1 + referred, fp=1 + referred, tn=1 - referred, fn=1 - referred)
+    assert report.coverage == 0.5
+    assert [(found.n_melanoma, found.n_other) for found in report.refusals] == [(1, 1)]
+    assert report.refusals[0].reason.startswith("this does not look like a dermoscopic image")
+    assert report.rows["y_prob"].notna().all()
+    assert report.figures["auroc_all"].value == 0.5  # each picture once with either label
+    assert report.figures["auroc"].value == 0.5
 
 
 def test_groups_are_drawn_together():

@@ -16,6 +16,7 @@ from melanoma.evaluation.recalibration import (
     check_enough,
     check_folder,
     describe,
+    describe_domain,
     find_reuse,
     recalibrate,
     run_network,
@@ -31,6 +32,8 @@ from melanoma.evaluation.threshold import (
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import Calibration, fit_calibration, sigmoid
 from melanoma.inference.decision import Decision, OperatingPoint, fit_operating_point
+from melanoma.inference.description import FEATURES
+from melanoma.inference.domain import Domain
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.sources import ImageFile
 
@@ -45,6 +48,12 @@ def draw(n_melanoma, n_other, seed=0, per_group=1, alike=0.9):
     own, shared = rng.normal(size=len(y_true)), rng.normal(size=group.max() + 1)[group]
     noise = own if per_group == 1 else np.sqrt(alike) * shared + np.sqrt(1 - alike) * own
     return Logits(np.where(y_true == 1, 2.0, -1.0) + 2 * noise, y_true, group)
+
+
+def make_domain(limit):
+    d = len(FEATURES)
+    parts = (np.zeros(shape, np.float32) for shape in ((d,), (d,), (7, d), (7,)))
+    return Domain(*parts, limit, 321)
 
 
 def true_sensitivity(result):
@@ -277,6 +286,22 @@ def test_a_saved_bundle_says_where_it_was_calibrated_and_decides_so(bundle_copy,
         assert row.decision in {Decision.REFER, Decision.NO_SIGN}
     assert "calibrated on these very images" in find_reuse(new, manifest)
     assert find_reuse(new, make_manifest(many(5, 5)).subset([1, 2])) == ""
+
+
+def test_the_domain_check_is_kept_or_replaced(bundle_copy, tmp_path):
+    old, domain = bundles.load(bundle_copy), make_domain(limit=0.5)
+    data, manifest = draw(30, 60), make_manifest(many(60, 30))
+    result = recalibrate(old.calibration, data, resamples=100)
+    first = save(result, old, manifest, data, tmp_path / "first", domain=domain)
+    assert (first.domain.limit, first.facts["recalibration"]["n_domain"]) == (0.5, 321)
+    kept = save(result, first, manifest, data, tmp_path / "kept")
+    assert (kept.domain.limit, kept.facts["recalibration"]["n_domain"]) == (0.5, 0)
+    other = save(result, first, manifest, data, tmp_path / "other", domain=make_domain(limit=0.4))
+    assert other.domain.limit == 0.4
+    check_folder(other.folder, first)
+    assert describe_domain(domain, old).startswith("domain check: fitted on 321 of these images")
+    assert describe_domain(None, first) == "domain check: that of the bundle is kept"
+    assert describe_domain(None, old) == "domain check: the bundle has none"
 
 
 def test_the_network_is_run_on_what_can_be_read(tiny_bundle, image_files, monkeypatch):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -5,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import draw
 from melanoma.errors import BundleError, OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import Calibration
 from melanoma.inference.decision import OperatingPoint
-from melanoma.inference.preprocessing import Preprocessing
+from melanoma.inference.description import FEATURES, describe
+from melanoma.inference.domain import VIEW, Domain
+from melanoma.inference.preprocessing import Preprocessing, prepare
 
 PARTS = {
     "preprocessing": Preprocessing(32),
@@ -58,11 +62,72 @@ def test_the_digest_names_content_and_not_layout(tmp_path, network):
     assert bundles.load(first.folder).digest == first.digest
 
 
+def make_domain(limit: float = 0.5) -> Domain:
+    rng = np.random.default_rng(0)
+    d = len(FEATURES)
+    parts = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((d,), (d,), (7, d), (7,)))
+    return Domain(*parts, limit, 321)
+
+
+def test_the_domain_check_is_saved_and_named_by_the_digest(tmp_path, network):
+    first, again = (
+        bundles.save(tmp_path / n, network, name="x", domain=make_domain(), **PARTS) for n in "ab"
+    )
+    assert first.digest == again.digest
+    assert first.format_version == 2
+    assert first.digest != bundles.save(tmp_path / "c", network, name="x", **PARTS).digest
+    assert (
+        first.digest
+        != bundles.save(tmp_path / "d", network, name="x", domain=make_domain(0.4), **PARTS).digest
+    )
+    for name, values in make_domain().to_arrays().items():
+        assert (bundles.load(first.folder).domain.to_arrays()[name] == values).all()
+
+
+def test_a_bundle_may_have_no_domain_check(tmp_path, network):
+    assert save(tmp_path / "bundle", network).domain is None
+    assert not (tmp_path / "bundle" / "domain.npz").exists()
+
+
+def test_a_damaged_domain_check_is_found(tmp_path, network):
+    folder = bundles.save(tmp_path / "a", network, name="x", domain=make_domain(), **PARTS).folder
+    path = folder / "domain.npz"
+    whole = path.read_bytes()
+    _flip(path, whole, len(whole) // 2, 1)
+    with pytest.raises(BundleError, match="sha256 differs"):
+        bundles.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match=r"cannot read .*domain.npz"):
+        bundles.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text", b"\x93NUMPY\x01\x00"])
+def test_a_foreign_domain_check_is_refused(tmp_path, network, content):
+    folder = bundles.save(tmp_path / "a", network, name="x", domain=make_domain(), **PARTS).folder
+    (folder / "domain.npz").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    rewrite(folder, lambda values: values["files"].update({"domain.npz": digest}))
+    with pytest.raises(BundleError, match=r"cannot read .*domain.npz.*fetch the bundle again"):
+        bundles.load(folder)
+
+
 def test_the_old_bundle_still_loads(tiny_bundle):
     loaded = bundles.load(str(tiny_bundle))
     assert loaded.digest == "fd822341ea40256980c9e33ffa70e049526502b02cfe2239e6300b732e2f9179"
     assert loaded.preprocessing == Preprocessing(32, "squash", "zero_one")
     assert loaded.operating_point.threshold == 0.3643194574052574
+    assert (loaded.format_version, loaded.domain) == (1, None)
+
+
+def test_a_bundle_of_format_2_still_loads_and_refuses_as_it_did(tiny_bundle):
+    loaded = bundles.load(tiny_bundle.with_name("bundle-v2"))
+    assert loaded.digest == "583da138f6d65c0be7ba5799ef31da1f3ae258b587b61bd3d989e9d77d953c6f"
+    assert (loaded.format_version, loaded.domain.n, loaded.domain.limit) == (2, 150, 0.55)
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    scores = [loaded.domain.score(describe(prepare(image, VIEW))[None])[0] for image in (draw(500), noise)]
+    assert scores == pytest.approx([1.036, -0.011], abs=0.03)
+    assert loaded.domain.refuse(draw(500)) == ""
+    assert loaded.domain.refuse(noise) == "this does not look like a dermoscopic image: colours unlike skin"
 
 
 def test_every_flipped_byte_of_the_network_is_found(bundle_copy):
@@ -104,8 +169,8 @@ def test_a_half_written_file_is_found(bundle_copy, name, share):
 
 
 def test_a_newer_format_asks_for_a_newer_version(bundle_copy):
-    rewrite(bundle_copy, lambda values: values.update(format_version=2))
-    with pytest.raises(BundleError, match="format 2, newer than this version of melanoma; update it"):
+    rewrite(bundle_copy, lambda values: values.update(format_version=3))
+    with pytest.raises(BundleError, match="format 3, newer than this version of melanoma; update it"):
         bundles.load(bundle_copy)
 
 

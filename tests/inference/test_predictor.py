@@ -11,11 +11,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import draw
 from melanoma.errors import BundleError, ConfigError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.decision import Decision
+from melanoma.inference.description import describe
+from melanoma.inference.domain import VIEW, Domain
 from melanoma.inference.predictor import Predictor, load_predictor
+from melanoma.inference.preprocessing import prepare
 from melanoma.inference.sources import ImageFile, find_images
+
+
+def save_checked(tiny_bundle, folder):
+    old = bundles.load(tiny_bundle)
+    near = describe(prepare(draw(0), VIEW))
+    one = np.ones(1, np.float32)
+    domain = Domain(near, np.ones_like(near), np.zeros((1, len(near)), np.float32), one, 0.6, 100)
+    parts = {
+        name: getattr(old, name)
+        for name in ("name", "preprocessing", "calibration", "operating_point", "facts")
+    }
+    return bundles.save(folder, old.network, domain=domain, **parts).folder
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +174,40 @@ def test_the_decision_follows_the_operating_point(tiny_bundle, image_files):
     for threshold, decision in ((y_prob, Decision.REFER), (np.nextafter(y_prob, 1), Decision.NO_SIGN)):
         point = replace(bundle.operating_point, threshold=float(threshold))
         assert Predictor(replace(bundle, operating_point=point)).predict(image_files[0]).decision is decision
+
+
+@pytest.fixture
+def checked(tiny_bundle, tmp_path):
+    """The tiny bundle in format 2, with a check that takes what is near one drawn image and nothing else."""
+    return load_predictor(save_checked(tiny_bundle, tmp_path / "checked"))
+
+
+def test_what_is_not_dermoscopy_is_not_assessed(checked, tiny_bundle, predictor, draw_image):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    row = checked.predict(noise)
+    assert row.decision is Decision.CANNOT_ASSESS
+    assert row.reason.startswith("this does not look like a dermoscopic image: ")
+    assert row.error == ""
+    assert row.y_prob == predictor.predict(noise).y_prob
+    off = Predictor(checked.bundle, domain_check=False).predict(noise)
+    assert (off.decision, off.y_prob) == (predictor.predict(noise).decision, row.y_prob)
+    assert predictor.predict(noise).reason == ""
+    assert checked.predict(draw_image(0)).decision is predictor.predict(draw_image(0)).decision
+
+
+def test_hints_stand_in_the_reason_and_change_no_decision(checked, predictor, draw_image):
+    image = (draw_image(0) * 0.3).astype(np.uint8)
+    row = load_predictor(checked.bundle.folder, domain_check=False).predict(image)
+    assert "too dark" in row.reason.split("; ")
+    assert row.decision is predictor.predict(image).decision
+    assert checked.predict(image).decision in {row.decision, Decision.CANNOT_ASSESS}
+
+
+def test_a_refused_image_is_refused_at_any_prevalence(checked):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    other = load_predictor(checked.bundle.folder, prevalence=0.01).predict(noise)
+    assert other.decision is Decision.CANNOT_ASSESS
+    assert other.y_prob < checked.predict(noise).y_prob
 
 
 def test_a_bundle_that_is_not_there_is_a_bundle_error(tmp_path):

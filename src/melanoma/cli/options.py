@@ -38,13 +38,15 @@ def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
     return parsed
 
 
-def open_predictor(bundle: str | None, *, prevalence: float | None = None) -> Predictor:
+def open_predictor(
+    bundle: str | None, *, prevalence: float | None = None, domain_check: bool = True
+) -> Predictor:
     """The predictor behind `--bundle`, fetched from the registry when it is a `models:/` address."""
     if bundle is not None and bundle.startswith("models:/"):
         from melanoma.tracking import fetch_bundle
 
         bundle = str(fetch_bundle(bundle, Path.home() / ".cache" / "melanoma" / "models"))
-    return load_predictor(bundle, prevalence=prevalence)
+    return load_predictor(bundle, prevalence=prevalence, domain_check=domain_check)
 
 
 def resolve_inputs(data: Sequence[str]) -> set[Path]:

@@ -39,13 +39,16 @@ def predict(
     prevalence: Annotated[
         float | None, typer.Option(help="Share of melanomas where you work; re-bases the probabilities.")
     ] = None,
+    no_domain_check: Annotated[
+        bool, typer.Option("--no-domain-check", help="Judge images that do not look dermoscopic, too.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with code 2 if any image cannot be read.")
     ] = False,
 ) -> None:
     """Judge dermoscopic images: probability of melanoma, and whether to refer."""
     files = list(find_images(source))
-    predictor = options.open_predictor(bundle, prevalence=prevalence)
+    predictor = options.open_predictor(bundle, prevalence=prevalence, domain_check=not no_domain_check)
     counts: Counter[str] = Counter()
     with show_progress("judging images") as update:
         judged = _watch(predictor.score_files(files), counts, len(files), update)
@@ -74,12 +77,17 @@ def _explained(
 
 
 def _summarise(counts: Counter[str], total: int, strict: bool) -> None:
-    broken = counts["error"]
+    broken, refused = counts["error"], counts["cannot_assess"]
     if total > 1:
-        say(
-            f"{total} images: {counts['refer']} refer, {counts['no_sign']} no sign, {broken} could not be read"
-        )
+        judged = f"{counts['refer']} refer, {counts['no_sign']} no sign"
+        unlike = f", {refused} not dermoscopic" if refused else ""
+        say(f"{total} images: {judged}{unlike}, {broken} could not be read")
     if broken and (strict or broken == total):
         raise ImageError(
             f"{broken} of {total} images could not be read; the results name each with its reason"
+        )
+    if broken + refused == total:
+        raise ImageError(
+            f"{refused} of {total} images do not look dermoscopic; the results name each, "
+            "and --no-domain-check judges them too"
         )

@@ -18,6 +18,7 @@ from melanoma.cli import streams
 from melanoma.errors import OutputError
 from melanoma.files import replacing
 from melanoma.inference import images
+from melanoma.inference.decision import Decision
 from melanoma.inference.explain import overlay
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Predictor
@@ -85,7 +86,8 @@ def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
 def _write_table(predictions: Rows, file: IO[str]) -> None:
     file.write(f"{'probability':>11}  {'decision':<13}  image\n")
     for row in predictions:
-        probability = "" if row.y_prob is None else f"{row.y_prob:.3f}"
+        assessed = row.y_prob is not None and row.decision is not Decision.CANNOT_ASSESS
+        probability = f"{row.y_prob:.3f}" if assessed else ""  # of a cat it would only mislead
         note = f"  ({row.error or row.reason})" if row.error or row.reason else ""
         name = (
             row.path.encode("unicode_escape", "surrogateescape").decode() if _is_odd(row.path) else row.path

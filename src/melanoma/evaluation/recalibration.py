@@ -27,6 +27,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import Calibration, fit_calibration
 from melanoma.inference.decision import OperatingPoint, fit_operating_point
+from melanoma.inference.domain import Domain
 from melanoma.inference.predictor import Predictor
 
 Integers = NDArray[np.int64]
@@ -104,10 +105,8 @@ def _is_older(folder: Path, bundle: bundles.Bundle) -> bool:
     except BundleError:
         return False
     names = {path.name for path in folder.iterdir()}
-    return found.facts.get(FACT, {}).get("parent") == bundle.digest and names == {
-        bundles.DESCRIPTION,
-        bundles.NETWORK,
-    }
+    ours = {bundles.DESCRIPTION, bundles.NETWORK} | ({bundles.DOMAIN} if found.domain else set())
+    return found.facts.get(FACT, {}).get("parent") == bundle.digest and names == ours
 
 
 def find_reuse(bundle: bundles.Bundle, manifest: Manifest) -> str:
@@ -226,9 +225,18 @@ def _compare_fits(
 
 
 def save(
-    result: Recalibration, bundle: bundles.Bundle, manifest: Manifest, data: Logits, folder: Path
+    result: Recalibration,
+    bundle: bundles.Bundle,
+    manifest: Manifest,
+    data: Logits,
+    folder: Path,
+    *,
+    domain: Domain | None = None,
 ) -> bundles.Bundle:
-    """Write the new bundle: the old network, and where it was calibrated among its facts. Raises OutputError."""
+    """Write the new bundle: the old network, and where it was calibrated among its facts. Raises OutputError.
+
+    `domain`: the check fitted on these images; without it the old one is kept.
+    """
     where = {
         "parent": bundle.digest,
         "sources": [source.name for source in manifest.sources],
@@ -238,6 +246,7 @@ def save(
         "n_groups": int(data.group.max()) + 1,
         "n_unreadable": len(data.unreadable),
         "prevalence_of_images": float(data.y_true.mean()),
+        "n_domain": 0 if domain is None else domain.n,
     }
     return bundles.save(
         folder,
@@ -247,6 +256,7 @@ def save(
         calibration=result.calibration,
         operating_point=result.operating_point,
         facts={**bundle.facts, FACT: {**where, **result.to_dict()}},
+        domain=bundle.domain if domain is None else domain,
     )
 
 
@@ -258,6 +268,13 @@ def describe_unreadable(data: Logits) -> list[str]:
     lines = [f"{count:,} of {every:,} images cannot be read and are left out"]
     lines += [f"{path}: {why}" for path, why in data.unreadable[:_NAMED]]
     return lines + [f"and {count - _NAMED:,} more"] * (count > _NAMED)
+
+
+def describe_domain(domain: Domain | None, bundle: bundles.Bundle) -> str:
+    """What became of the domain check, given the one fitted on these images."""
+    if domain is not None:
+        return f"domain check: fitted on {domain.n:,} of these images; it takes no others into account"
+    return f"domain check: {'the bundle has none' if bundle.domain is None else 'that of the bundle is kept'}"
 
 
 def describe(result: Recalibration) -> list[str]:

@@ -4,20 +4,25 @@ import contextlib
 import hashlib
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from melanoma.errors import BundleError, OutputError
 from melanoma.inference.calibration import Calibration
 from melanoma.inference.decision import OperatingPoint
+from melanoma.inference.domain import Domain
 from melanoma.inference.preprocessing import Preprocessing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "bundle.json"
 NETWORK = "network.tflite"
+DOMAIN = "domain.npz"
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Bundle:
 
     `digest`: sha256 of all that `bundle.json` says, the hashes of the other files among it, so it names the
     whole. `facts`: what describes the model and changes no prediction (training data, figures, versions,
-    licence).
+    licence). `domain`: what dermoscopic images look like, None where it was not fitted. `format_version`: 1 had no
+    domain check and gives no hints on quality.
     """
 
     folder: Path
@@ -36,6 +42,8 @@ class Bundle:
     calibration: Calibration
     operating_point: OperatingPoint
     facts: Mapping[str, Any] = field(default_factory=dict)
+    domain: Domain | None = field(default=None, compare=False, repr=False)  # named by the digest
+    format_version: int = FORMAT_VERSION
 
     @property
     def network(self) -> Path:
@@ -66,6 +74,8 @@ def load(folder: str | Path) -> Bundle:
             calibration=Calibration.from_dict(values["calibration"]),
             operating_point=OperatingPoint.from_dict(values["operating_point"]),
             facts=values.get("facts", {}),
+            domain=_read_domain(folder / DOMAIN) if DOMAIN in values["files"] else None,
+            format_version=values["format_version"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
@@ -82,8 +92,9 @@ def save(
     calibration: Calibration,
     operating_point: OperatingPoint,
     facts: Mapping[str, Any],
+    domain: Domain | None = None,
 ) -> Bundle:
-    """Write a bundle that appears whole or not at all, and load it back.
+    """Write a bundle that appears whole or not at all, and load it back. Without `domain` it refuses no image.
 
     One that is there already is replaced when the new one is whole, and stays when that fails. Raises
     OutputError.
@@ -102,7 +113,9 @@ def save(
         with _removing(temporary):
             temporary.mkdir(parents=True)
             shutil.copyfile(network, temporary / NETWORK)
-            values["files"] = {NETWORK: _sha256(temporary / NETWORK)}
+            if domain is not None:
+                np.savez(temporary / DOMAIN, allow_pickle=False, **domain.to_arrays())
+            values["files"] = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
             text = json.dumps({"digest": _digest(values), **values}, indent=2)
             (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
             _replace(temporary, folder)
@@ -159,6 +172,15 @@ def _parse(content: bytes, folder: Path) -> dict[str, Any]:
     if NETWORK not in files:
         raise BundleError(f"{folder / DESCRIPTION} names no {NETWORK}; fetch the bundle again")
     return dict(values)
+
+
+def _read_domain(path: Path) -> Domain:
+    """The domain check of a file that is found whole."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return Domain.from_arrays(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"cannot read {path}: {error}; fetch the bundle again") from error
 
 
 def _digest(values: Mapping[str, Any]) -> str:

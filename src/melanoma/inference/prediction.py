@@ -12,8 +12,9 @@ from melanoma.inference.decision import Decision
 class Prediction:
     """One result row.
 
-    `y_prob`: calibrated probability of melanoma in [0, 1], None when the image could not be decoded.
-    `reason` explains `cannot_assess`; `error` is set only when the image could not be decoded.
+    `y_prob`: calibrated probability of melanoma in [0, 1], None when the image could not be decoded; worth nothing
+    where the decision is `cannot_assess`. `reason` explains `cannot_assess`; beside another decision it holds hints
+    on the image's quality, parted by "; ", or nothing. `error` is set only when the image could not be decoded.
     """
 
     source: str

@@ -19,6 +19,7 @@ from melanoma.inference.decision import Decision, OperatingPoint, decide
 from melanoma.inference.network_file import Box, find_heat_box
 from melanoma.inference.prediction import NetworkOutput, Prediction
 from melanoma.inference.preprocessing import prepare, scale
+from melanoma.inference.quality import find_hints
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
 
@@ -28,27 +29,39 @@ __all__ = ["Prediction", "Predictor", "load_predictor"]
 
 
 def load_predictor(
-    bundle: str | Path | None = None, *, prevalence: float | None = None, threads: int = 1
+    bundle: str | Path | None = None,
+    *,
+    prevalence: float | None = None,
+    threads: int = 1,
+    domain_check: bool = True,
 ) -> "Predictor":
     """A predictor for the bundle in a folder, or for the one that ships with the package.
 
-    `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use. Raises
-    BundleError.
+    `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use; without `domain_check`
+    every image that can be read is judged. Raises BundleError.
     """
     if isinstance(bundle, str) and bundle.startswith("models:/"):
         raise BundleError(f"fetch {bundle} from MLflow first, with melanoma.tracking.fetch_bundle")
     loaded = bundles.load(bundle if bundle is not None else bundles.default_folder())
-    return Predictor(loaded, prevalence=prevalence, threads=threads)
+    return Predictor(loaded, prevalence=prevalence, threads=threads, domain_check=domain_check)
 
 
 class Predictor:
     """Judges images with one bundle. Safe to use from several threads."""
 
-    def __init__(self, bundle: bundles.Bundle, *, prevalence: float | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: bundles.Bundle,
+        *,
+        prevalence: float | None = None,
+        threads: int = 1,
+        domain_check: bool = True,
+    ) -> None:
         if prevalence is not None and not 0 < prevalence < 1:
             raise ConfigError(f"a prevalence of {prevalence} makes no sense; give a share between 0 and 1")
         self.bundle = bundle
         self._prevalence = prevalence
+        self._domain = bundle.domain if domain_check else None
         self._network = LiteRtNetwork(bundle.network, threads)
 
     @property
@@ -78,11 +91,12 @@ class Predictor:
     def predict_file(self, file: ImageFile, image: AnyImage | None = None) -> Prediction:
         """Judge the image of a result row; `image` in place of the file's own path where given."""
         try:
-            output = self.run(_to_rgb(file.path if image is None else image))
+            rgb = _to_rgb(file.path if image is None else image)
         except ImageError as error:
             return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
-        y_prob = float(self.bundle.calibration.transform(output.logit)[0])
-        return self._row(file, self._rebase(y_prob), decide(y_prob, self.operating_point))
+        y_prob = float(self.bundle.calibration.transform(self.run(rgb).logit)[0])
+        decision, reason = self._decide(y_prob, rgb)
+        return self._row(file, self._rebase(y_prob), decision, reason)
 
     def score(self, paths: Sequence[str]) -> Iterator[Prediction]:
         """Judge many image files, in order, as they get done."""
@@ -109,6 +123,14 @@ class Predictor:
         """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""
         spec = self.bundle.preprocessing
         return self._network.run(scale(prepare(image, spec)[None], spec))
+
+    def _decide(self, y_prob: float, image: NDArray[np.uint8]) -> tuple[Decision, str]:
+        """The decision, and why it is none, or what to know about the image."""
+        refusal = self._domain.refuse(image) if self._domain is not None else ""
+        if refusal:
+            return Decision.CANNOT_ASSESS, refusal
+        hints = find_hints(image) if self.bundle.format_version >= 2 else []
+        return decide(y_prob, self.operating_point), "; ".join(hints)
 
     def _rebase(self, y_prob: float) -> float:
         if self._prevalence is None:

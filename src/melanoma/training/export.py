@@ -15,6 +15,7 @@ from melanoma.errors import OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import fit_calibration
 from melanoma.inference.decision import fit_operating_point
+from melanoma.inference.domain import Domain
 from melanoma.inference.preprocessing import scale
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.models import create_inference_model
@@ -46,11 +47,17 @@ def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none")
 
 
 def export_bundle(
-    model: "keras.Model", images: ImageSet, recipe: Recipe, folder: Path, facts: Mapping[str, Any]
+    model: "keras.Model",
+    images: ImageSet,
+    recipe: Recipe,
+    folder: Path,
+    facts: Mapping[str, Any],
+    *,
+    domain: Domain | None = None,
 ) -> bundles.Bundle:
     """Export, then fit calibration and operating point on what the *exported* network says of `images`.
 
-    `images`: the calibration split. Raises CalibrationError when it lacks a class.
+    `images`: the calibration split; `domain`: the check fitted on it. Raises CalibrationError when it lacks a class.
     """
     with _scratch(folder) as network:
         export_litert(model, network, recipe.export.quantize)
@@ -66,6 +73,7 @@ def export_bundle(
             calibration=calibration,
             operating_point=operating_point,
             facts=facts,
+            domain=domain,
         )
 
 
