@@ -57,6 +57,35 @@ def count(source: str) -> Read:
     return cell
 
 
+def list_parts(models: Sequence[tuple[str, Path]], source: str) -> list[tuple[str, str]]:
+    """Attribute and name of each subgroup that some model has an AUROC for."""
+    found = [read(out / source / "evaluation.json") for _, out in models]
+    parts = [
+        (breakdown["by"], part["name"])
+        for one in filter(None, found)
+        for breakdown in one["evaluations"][0]["breakdowns"]
+        for part in breakdown["subgroups"]
+        if part["figures"].get("auroc", {}).get("value") is not None
+    ]
+    return list(dict.fromkeys(parts))
+
+
+def judge_part(source: str, by: str, name: str) -> Read:
+    """AUROC of a subgroup."""
+
+    def cell(out: Path) -> str:
+        found = read(out / source / "evaluation.json")
+        parts = [
+            part
+            for breakdown in (found["evaluations"][0]["breakdowns"] if found else [])
+            for part in breakdown["subgroups"]
+            if (breakdown["by"], part["name"]) == (by, name)
+        ]
+        return write(parts[0]["figures"]["auroc"]) if parts else "–"
+
+    return cell
+
+
 def calibrate(source: str, figure: str, when: str) -> Read:
     """A figure of the calibration on a source, before or after."""
 
@@ -116,6 +145,12 @@ def main() -> None:
     for source in SOURCES:
         rows: dict[str, Read] = {"images (melanoma)": count(source)}
         show(source, models, rows | {figure: judge(source, figure) for figure in FIGURES})
+        parts = list_parts(models, source)
+        show(
+            f"{source}: AUROC of parts",
+            models,
+            {f"{by}: {name or 'not stated'}": judge_part(source, by, name) for by, name in parts},
+        )
     for source in SOURCES[1:]:
         figures = ("ece", "brier", "intercept", "slope")
         show(
