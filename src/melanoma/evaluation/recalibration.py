@@ -43,12 +43,14 @@ class Logits:
     """What a network says of the images of a manifest that can be read.
 
     `logit` (n,), `y_true` 0/1 (n,), `group` (n,) numbered 0 .. G-1; `unreadable`: path and reason of the others.
+    `n_refused`: of those read, by the bundle's domain check; they count all the same.
     """
 
     logit: Floats
     y_true: Integers
     group: Integers
     unreadable: tuple[tuple[str, str], ...] = ()
+    n_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +132,19 @@ def run_network(
     """
     paths = [str(path) for path in manifest.table["path"]]
 
-    def run(path: str) -> tuple[float, str]:
-        try:
-            logit = float(predictor.run(images.load(path)).logit[0])
-        except ImageError as error:
-            return math.nan, str(error)
-        return logit, "" if math.isfinite(logit) else "the network gives no finite number"
+    domain = predictor.bundle.domain
 
-    answers: list[tuple[float, str]] = []
+    def run(path: str) -> tuple[float, str, bool]:
+        try:
+            image = images.load(path)
+        except ImageError as error:
+            return math.nan, str(error), False
+        logit = float(predictor.run(image).logit[0])
+        if not math.isfinite(logit):
+            return math.nan, "the network gives no finite number", False
+        return logit, "", domain is not None and bool(domain.refuse(image))
+
+    answers: list[tuple[float, str, bool]] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for answer in pool.map(run, paths):
             answers.append(answer)
@@ -149,7 +156,8 @@ def run_network(
         logit=logit[read],
         y_true=manifest.table["y_true"].to_numpy(dtype=np.int64)[read],
         group=np.unique(np.asarray(groups)[read], return_inverse=True)[1].astype(np.int64),
-        unreadable=tuple((path, why) for path, (_, why) in zip(paths, answers, strict=True) if why),
+        unreadable=tuple((path, why) for path, (_, why, _) in zip(paths, answers, strict=True) if why),
+        n_refused=sum(refused for _, _, refused in answers),
     )
 
 
@@ -270,11 +278,14 @@ def describe_unreadable(data: Logits) -> list[str]:
     return lines + [f"and {count - _NAMED:,} more"] * (count > _NAMED)
 
 
-def describe_domain(domain: Domain | None, bundle: bundles.Bundle) -> str:
-    """What became of the domain check, given the one fitted on these images."""
+def describe_domain(domain: Domain | None, bundle: bundles.Bundle, data: Logits) -> str:
+    """What became of the domain check, given the one fitted on these images, and how many the old one refuses."""
     if domain is not None:
         return f"domain check: fitted on {domain.n:,} of these images; it takes no others into account"
-    return f"domain check: {'the bundle has none' if bundle.domain is None else 'that of the bundle is kept'}"
+    if bundle.domain is None:
+        return "domain check: the bundle has none"
+    refused = f"{data.n_refused:,} of these {len(data.logit):,} images"
+    return f"domain check: that of the bundle is kept; it refuses {refused}"
 
 
 def describe(result: Recalibration) -> list[str]:
