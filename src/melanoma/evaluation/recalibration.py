@@ -7,9 +7,7 @@ with another camera. The figures stand in docs/how-to/calibrate.md.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from melanoma.data.manifest import Manifest
+from melanoma.data.threads import map_jobs
 from melanoma.errors import BundleError, CalibrationError, ImageError, OutputError
 from melanoma.evaluation.metrics import Estimate, Floats, Outcomes, estimate_figures
 from melanoma.evaluation.reliability import Fit, cross_fit, judge_fit
@@ -144,12 +143,7 @@ def run_network(
             return math.nan, "the network gives no finite number", False
         return logit, "", domain is not None and bool(domain.refuse(image))
 
-    answers: list[tuple[float, str, bool]] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for answer in pool.map(run, paths):
-            answers.append(answer)
-            if progress is not None:
-                progress(len(answers), len(paths))
+    answers = map_jobs(run, paths, progress)
     logit = np.array([answer[0] for answer in answers])
     read = np.isfinite(logit)
     return Logits(
