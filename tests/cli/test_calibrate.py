@@ -172,3 +172,10 @@ def test_no_data_is_one_line(calibrate, tmp_path, bundle_copy):
     shutil.rmtree(bundle_copy)
     code, _, err = calibrate(data=tmp_path / "absent")
     assert (code, len(err.splitlines())) == (2, 1)
+
+
+def test_images_that_the_domain_check_refuses_are_counted(calibrate, tiny_bundle, monkeypatch):
+    monkeypatch.setattr("melanoma.inference.domain.Domain.refuse", lambda *_: "no")
+    code, out, _ = calibrate("--bundle", tiny_bundle.with_name("bundle-v2"))
+    assert code == 0
+    assert "domain check: that of the bundle is kept; it refuses 64 of these 64 images" in out

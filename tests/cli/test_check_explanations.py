@@ -156,3 +156,13 @@ def test_ctrl_c_leaves_nothing_behind(check, tmp_path, monkeypatch):
     assert code == 130
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_not_assessed_are_counted(check, image_files, tmp_path, tiny_bundle, monkeypatch):
+    monkeypatch.setattr("melanoma.inference.domain.Domain.refuse", lambda *_: "no")
+    code, out, err = check(image_files[0].parent, bundle=tiny_bundle.with_name("bundle-v2"))
+    assert code == 0, err
+    said = saved(tmp_path)["facts"]["not assessed"]
+    assert f"not assessed: {said}" in out.splitlines()
+    n = saved(tmp_path)["n"]
+    assert said == f"{n} of {n}; judged here all the same"

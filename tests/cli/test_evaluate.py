@@ -289,3 +289,21 @@ def test_options_that_make_no_sense_are_one_line(
     assert code == 2
     assert message in err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_images_of_which_not_one_can_be_read(evaluate, tmp_path):
+    for label in ("benign", "malignant"):
+        (tmp_path / "broken" / label).mkdir(parents=True)
+        (tmp_path / "broken" / label / "1.jpg").write_bytes(b"no image")
+    code, _, err = evaluate(tmp_path / "broken", "--no-skin-tone")
+    assert code == 2
+    assert "not one of 2 images can be read; the first: " in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_predictions_are_not_written_over(evaluate, collection, predictions, tmp_path):
+    (tmp_path / "out").mkdir()
+    path = predictions("out/predictions.csv")
+    code, _, err = evaluate(collection, "--predictions", path, "--threshold", "0.5", bundle=None)
+    assert code == 2
+    assert err.splitlines() == [f"melanoma: {path} is one of the inputs; give another --output"]

@@ -390,3 +390,14 @@ def test_a_damaged_bundle_is_one_line(run_melanoma, bundle_copy, image_files):
 def test_a_bundle_may_lie_anywhere(run_melanoma, tiny_bundle, image_files, tmp_path):
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "модель 皮膚 'x'"))
     assert run_melanoma("predict", image_files[0], "--bundle", folder)[0] == 0
+
+
+@pytest.mark.parametrize("option", ["-o", "--explain"])
+def test_an_image_is_never_written_over(run_melanoma, tmp_path, draw_image, option):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.png"
+    Image.fromarray(draw_image(0)).save(path)
+    before = path.read_bytes()
+    code, out, err = run_melanoma("predict", tmp_path / "in", option, path if option == "-o" else path.parent)
+    assert (code, out, path.read_bytes()) == (2, "", before)
+    assert err.startswith(f"melanoma: {path} is one of the images; give another ")

@@ -162,3 +162,13 @@ def test_output_over_an_input_is_refused(stress, tmp_path):
     code, _, err = stress(tmp_path / "out" / "stress.csv")
     assert code == 2
     assert "is one of the inputs" in err
+
+
+def test_images_that_are_not_assessed_are_counted(
+    stress, images, tmp_path, tiny_bundle, no_page, monkeypatch
+):
+    monkeypatch.setattr("melanoma.inference.domain.Domain.refuse", lambda *_: "no")
+    code, out, _ = stress(images, "--split", "test", "--bundle", tiny_bundle.with_name("bundle-v2"))
+    assert code == 0
+    assert "not assessed: 4 of 4; judged here all the same" in out.splitlines()
+    assert read(tmp_path)["facts"]["not assessed"] == "4 of 4; judged here all the same"

@@ -568,6 +568,7 @@ def test_csv_without_its_columns(tmp_path, name, header, lacks):
         (b"path,label\n", "lists no images"),
         (b"path,label\na.jpg,1\nb.jpg,0,x,y\n", "cannot be read as CSV"),
         (b"path,label\na.jpg,1,x\nb.jpg,0,x\n", "more cells"),
+        (b"path;label\na.jpg;1\n", "is separated by semicolons; save it with commas"),
         (b"path,label,Path\na.jpg,1,a.jpg\n", "two columns called 'path'"),
         (b"path,label\nnot_here.jpg,1\n", "none of the 1 images"),
     ],

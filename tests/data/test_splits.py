@@ -169,7 +169,7 @@ def test_groups_from_a_file_by_id_and_by_path(tmp_path):
     ("text", "says"),
     [
         ("source,image_id,group_id\na,nope,g\n", "'nope' of 'a', which is not among the images"),
-        ("source,image_id,group_id\nz,0000,g\n", "name none of the sources 'a'"),
+        ("source,image_id,group_id\nz,0000,g\n", "name none of the sources 'a'; give each folder"),
         ("source,image_id,group_id\na,0000,g\na,0000,h\n", "one image into two groups"),
         ("source,image_id\na,0000\n", "lacks columns: group_id; found: source, image_id"),
         ("source,group_id\na,0000\n", "lacks columns: image_id or path"),

@@ -162,3 +162,14 @@ def test_lesion_hidden_is_judged_by_its_auroc():
     assert "No sign that melanoma is told without the lesion" in describe(chance)
     assert "Below chance" in describe(reverse)
     assert "as large a patch of skin hidden instead changes it by 0.00" in describe(told)
+
+
+def test_few_groups_are_never_clear():
+    few = (1, 0) * 9
+    assert "towards melanoma" not in words(0.05, 0.01, few)
+    assert "noise of the same energy moves it by 0.010 and 0.010, too few to say" in words(0.05, 0.01, few)
+    uneven = (1,) * 20 + (0,) * 4
+    assert words(0.05, 0.01, uneven).count("clearly less in melanomas.") == 1
+    y_true, before = [1, 0] * 9, np.random.default_rng(0).random(18)
+    hidden = one(make_rows(y_true, before, before, before, change="lesion_hidden"))
+    assert "too few to say whether melanoma is told without the lesion" in describe(hidden)

@@ -190,6 +190,22 @@ def test_findings_follow_the_figures(report):
         assert [f.answer for f in findings if "made random" in f.question] == [answer]
 
 
+def test_what_is_not_there_is_no_part_of_a_sentence(report):
+    weights = report.weights
+    unrelated = replace(weights.unrelated, spearman=Estimate(None, None, None, "no two maps"))
+    findings = list_findings(replace(report, weights=replace(weights, unrelated=unrelated)))
+    (said,) = (finding.sentence for finding in findings if "made random" in finding.question)
+    assert said.endswith("with those of the network as it is (1: the same).")
+
+
+@pytest.mark.parametrize(("fall", "answer"), [(0.05, "yes"), (-0.01, "no")])
+def test_a_probability_that_rises_less_has_not_fallen(report, fall, answer):
+    figures = {"fall_hottest": Estimate(fall, -0.1, 0.1), "fall_difference": Estimate(0.03, 0.01, 0.05)}
+    parts = [replace(part, figures={**part.figures, **figures}) for part in report.parts]
+    findings = list_findings(replace(report, parts=parts))
+    assert {f.answer for f in findings if "then fall more" in f.question} == {answer}
+
+
 def test_the_same_seed_gives_the_same_figures(report, predictor, collection):
     manifest = manifests.load_leniently([str(collection)])
     groups = [str(number) for number in range(40)]

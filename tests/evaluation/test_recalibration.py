@@ -299,9 +299,9 @@ def test_the_domain_check_is_kept_or_replaced(bundle_copy, tmp_path):
     other = save(result, first, manifest, data, tmp_path / "other", domain=make_domain(limit=0.4))
     assert other.domain.limit == 0.4
     check_folder(other.folder, first)
-    assert describe_domain(domain, old).startswith("domain check: fitted on 321 of these images")
-    assert describe_domain(None, first) == "domain check: that of the bundle is kept"
-    assert describe_domain(None, old) == "domain check: the bundle has none"
+    assert describe_domain(domain, old, data).startswith("domain check: fitted on 321 of these images")
+    assert "that of the bundle is kept; it refuses 0 of these 90 images" in describe_domain(None, first, data)
+    assert describe_domain(None, old, data) == "domain check: the bundle has none"
 
 
 def test_the_network_is_run_on_what_can_be_read(tiny_bundle, image_files, monkeypatch):

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import inputs, options
 from melanoma.cli.progress import show_stages
-from melanoma.errors import ConfigError
 
 
 def audit(
@@ -20,10 +19,7 @@ def audit(
     from melanoma.audit import audit as auditing
     from melanoma.audit import report, summary
 
-    inputs = options.resolve_inputs(data)
-    for name in report.NAMES:
-        if (output / name).resolve() in inputs:
-            raise ConfigError(f"{output / name} is one of the inputs; give another --output")
+    inputs.check_output(output, data, report.NAMES)
     with show_stages() as progress:
         found = auditing.run(data, output, labels=options.parse_labels(label), seed=seed, progress=progress)
     report.save(found, output)

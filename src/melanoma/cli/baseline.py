@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import inputs, options
 from melanoma.cli.progress import say, show_progress, show_stages
 from melanoma.errors import ConfigError
 
@@ -38,7 +38,7 @@ def baseline(
     from melanoma.evaluation import baseline_files
     from melanoma.evaluation.abcd import table as tables
 
-    refuse_inputs([output / name for name in baseline_files.NAMES], data)
+    inputs.check_output(output, [*data, groups, splits], baseline_files.NAMES)
     with show_progress("reading the images") as update:
         manifest = manifests.load(data, labels=options.parse_labels(label), progress=update)
     say(manifests.describe(manifest))
@@ -50,14 +50,6 @@ def baseline(
         fitted = fitting.fit(manifest, divided, table, seed=seed, progress=tell)
     baseline_files.save(fitted, manifest, divided, table, output, seed=seed)
     report(fitted, data, output)
-
-
-def refuse_inputs(outputs: list[Path], data: list[str]) -> None:
-    """Raise ConfigError when a file to write is one of the inputs."""
-    inputs = options.resolve_inputs(data)
-    for path in outputs:
-        if path.resolve() in inputs:
-            raise ConfigError(f"{path} is one of the inputs; give another --output")
 
 
 def divide(manifest: "Manifest", splits: Path | None, groups: Path | None, seed: int) -> "Splits":

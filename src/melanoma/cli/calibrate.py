@@ -71,7 +71,7 @@ def calibrate(
     saved = recalibration.save(result, predictor.bundle, manifest, logits, output, domain=domain)
     for line in recalibration.describe(result):
         typer.echo(line)
-    typer.echo(recalibration.describe_domain(domain, predictor.bundle))
+    typer.echo(recalibration.describe_domain(domain, predictor.bundle, logits))
     typer.echo(f"bundle: {output}, digest {saved.digest}")
 
 

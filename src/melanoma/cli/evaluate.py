@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import inputs, options
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ManifestError
 
@@ -90,6 +90,8 @@ def evaluate(
     """Judge labelled images: figures with 95 % intervals as JSON, CSV and one HTML page."""
     from melanoma.evaluation import report as reporting
 
+    inputs.check_output(output, [*data, predictions, compare, splits, groups], reporting.NAMES)
+    _check_options(bundle, predictions, compare, threshold)
     images = _find_images(data, label, groups, splits, split=split, source=source)
     first, second = _open_models(images, bundle, predictions, compare, threshold)
     ita = _estimate_skin_tone(images) if skin_tone else None
@@ -156,6 +158,18 @@ def _divide(
     return splitting.find_groups(known, splitting.load_groups(groups)), loaded["split"]
 
 
+def _check_options(
+    bundle: str | None, predictions: Path | None, compare: str | None, threshold: float | None
+) -> None:
+    """Raise ConfigError for options that contradict each other, before any work."""
+    if predictions is not None and bundle is not None:
+        raise ConfigError("give --bundle or --predictions, and the other one with --compare")
+    if threshold is not None and predictions is None and (compare is None or not _is_csv(compare)):
+        raise ConfigError(
+            "--threshold is for predictions from a CSV; a bundle's operating point is frozen in it"
+        )
+
+
 def _open_models(
     images: _Images,
     bundle: str | None,
@@ -163,14 +177,8 @@ def _open_models(
     compare: str | None,
     threshold: float | None,
 ) -> tuple[_Model, _Model | None]:
-    """What judges, and what it is compared with. Raises ConfigError for options that contradict each other."""
-    if predictions is not None and bundle is not None:
-        raise ConfigError("give --bundle or --predictions, and the other one with --compare")
+    """What judges, and what it is compared with."""
     second_csv = Path(compare) if compare is not None and _is_csv(compare) else None
-    if threshold is not None and predictions is None and second_csv is None:
-        raise ConfigError(
-            "--threshold is for predictions from a CSV; a bundle's operating point is frozen in it"
-        )
     first = _open_bundle(bundle) if predictions is None else _open_csv(predictions, images, threshold)
     if compare is None:
         return first, None
@@ -244,22 +252,15 @@ def _compare(
 
 def _note_look(model: _Model, images: _Images, data: list[str], output: Path) -> "LookCount | None":
     """Write down that test images were judged, beside the model's run or else in `output`."""
-    from melanoma.evaluation import looks
-
-    noted = looks.note(
+    return inputs.note_look(
         "melanoma evaluate",
         images.table,
         bundle=model.folder,
         bundle_digest=model.scorer.digest,
         manifest_digest=images.judged.digest,
         data=data,
-        otherwise=output,
+        output=output,
     )
-    if noted is None:
-        return None
-    count, file = noted
-    say(f"this look at test images is noted in {file}")
-    return count
 
 
 def _find_origin(model: _Model, images: _Images) -> "Origin":

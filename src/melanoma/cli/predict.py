@@ -11,7 +11,7 @@ import typer
 
 from melanoma.cli import options, rows
 from melanoma.cli.progress import say, show_progress
-from melanoma.errors import ImageError
+from melanoma.errors import ConfigError, ImageError
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.sources import ImageFile, find_images
@@ -48,12 +48,26 @@ def predict(
 ) -> None:
     """Judge dermoscopic images: probability of melanoma, and whether to refer."""
     files = list(find_images(source))
+    _refuse_inputs(files, output, explain)
     predictor = options.open_predictor(bundle, prevalence=prevalence, domain_check=not no_domain_check)
     counts: Counter[str] = Counter()
     with show_progress("judging images") as update:
         judged = _watch(predictor.score_files(files), counts, len(files), update)
         rows.write(_explained(judged, files, predictor, explain), format.value, output)
     _summarise(counts, len(files), strict)
+
+
+def _refuse_inputs(files: list[ImageFile], output: Path | None, explain: Path | None) -> None:
+    """Raise ConfigError when the results or an overlay would take the place of an image."""
+    inputs = {Path(file.path).resolve() for file in files}
+    if output is not None and output.resolve() in inputs:
+        raise ConfigError(f"{output} is one of the images; give another --output")
+    if explain is not None:
+        for name in rows.name_overlays(files):
+            if (explain / f"{name}.png").resolve() in inputs:
+                raise ConfigError(
+                    f"{explain / name}.png is one of the images; give another folder to --explain"
+                )
 
 
 def _watch(

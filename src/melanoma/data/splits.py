@@ -151,7 +151,8 @@ def _match_groups(manifest: Manifest, groups: pd.DataFrame) -> "pd.Series[str]":
     groups = groups[groups["source"].isin(table["source"]) & (groups["group_id"] != "")]
     if groups.empty:
         raise SplitError(
-            f"the groups name none of the sources {', '.join(map(repr, table['source'].unique()))}"
+            f"the groups name none of the sources {', '.join(map(repr, table['source'].unique()))};"
+            " give each folder the name that it has there, as NAME=PATH"
         )
     by_id = "image_id" in groups
     names = groups["image_id"].tolist() if by_id else _absolute(groups, manifest)

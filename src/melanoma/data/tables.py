@@ -27,6 +27,8 @@ def read_table(
     if not isinstance(table.index, pd.RangeIndex):  # pandas took surplus cells for row names
         raise error(f"{path} has rows with more cells than its first line has columns")
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
+    if len(table.columns) == 1 and ";" in table.columns[0]:
+        raise error(f"{path} is separated by semicolons; save it with commas")
     if table.columns.has_duplicates:
         raise error(f"{path} has two columns called {table.columns[table.columns.duplicated()][0]!r}")
     return table.fillna("")

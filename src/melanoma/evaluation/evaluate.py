@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 import pandas as pd
 
+from melanoma.errors import ManifestError
 from melanoma.evaluation.curves import Curves, draw_curves
 from melanoma.evaluation.judged import check, join, read_outcomes
 from melanoma.evaluation.metrics import INTERVAL_METHOD, Estimate, Floats, Outcomes, estimate_figures
@@ -158,7 +159,8 @@ def evaluate(
     on each other. `ita`: individual typology angle a row in degrees, NaN unknown, for figures by skin tone
     (see `skin_tone.estimate_angles`). `calibrated_to`: the prevalence that `y_prob` means, for decision curves; None
     takes it as that of the images. `progress` is called with (images done, images in all). Raises
-    ManifestError when there is no image, and RuntimeError when the scorer does not answer each path in order.
+    ManifestError when there is no image or not one can be read, and RuntimeError when the scorer does not answer
+    each path in order.
     """
     table = manifest.table
     predictions: list[Prediction] = []
@@ -171,6 +173,10 @@ def evaluate(
             progress(len(predictions), len(paths))
     if len(predictions) != len(paths):
         raise RuntimeError(f"the scorer answered {len(predictions)} of {len(paths)} images")
+    if predictions and all(prediction.error for prediction in predictions):
+        raise ManifestError(
+            f"not one of {len(paths):,} images can be read; the first: {paths[0]}: {predictions[0].error}"
+        )
     return summarise(
         join(table, predictions, groups, ita),
         name=name,

@@ -104,8 +104,12 @@ def _ask_weights(check: WeightCheck) -> Finding:
         question,
         answer,
         f"With all weights random, heat maps have a rank correlation of {_number(last.spearman, ends=True)} with those"
-        f" of the network as it is (1: the same); maps of two unrelated images have {_number(unrelated.spearman)}.",
+        f" of the network as it is (1: the same){_say_unrelated(unrelated.spearman)}.",
     )
+
+
+def _say_unrelated(spearman: Estimate) -> str:
+    return f"; maps of two unrelated images have {_number(spearman)}" if spearman.value is not None else ""
 
 
 def _ask_change(figures: dict[str, Estimate]) -> Finding:
@@ -123,7 +127,7 @@ def _ask_fall(part: Part) -> Finding:
     return Finding(
         "Does the probability of melanoma then fall more, as the heat is said to show where melanoma was seen"
         f"{_name(part)}?",
-        _is_beyond(figures["fall_difference"], 0),
+        _is_beyond(figures["fall_difference"], 0) if fall > 0 else "no",
         f"It {_move(fall)} when the hottest tenth is hidden, and {_move(other)} with the same shape elsewhere.",
     )
 

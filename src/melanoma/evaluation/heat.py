@@ -1,8 +1,6 @@
 """The heat map of every image, and what it is held against."""
 
-import os
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma.data.segmentation import segment
+from melanoma.data.threads import map_jobs
 from melanoma.errors import ImageError
 from melanoma.evaluation.deletion import measure_hiding
 from melanoma.evaluation.localisation import (
@@ -91,15 +90,7 @@ def look_at_all(
         except ImageError as error:
             return error
 
-    found: list[Look | ImageError] = []
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        for one in pool.map(look, range(len(paths))):
-            found.append(one)
-            progress(len(found), len(paths))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C waits for the images in hand only
-    return found
+    return map_jobs(look, range(len(paths)), progress)
 
 
 def tabulate(

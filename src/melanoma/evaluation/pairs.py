@@ -1,9 +1,6 @@
 """The same photograph with and without one change, judged by the same predictor, beside a control."""
 
-import os
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -13,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from melanoma.data.artefacts import Pixels
+from melanoma.data.threads import map_jobs
 from melanoma.errors import ImageError, ManifestError
 from melanoma.evaluation.occlusion import occlude
 from melanoma.evaluation.perturbations import CHANGES, Change, add_noise, measure_energy, seed_generator
@@ -88,29 +86,16 @@ def judge(
     rows: list[Row] = []
     unreadable = []
     jobs = zip(table["path"].tolist(), table["content_digest"].tolist(), strict=True)
-    with closing(_run(partial(_judge_file, predictor, seed), list(jobs))) as results:
-        for number, found in enumerate(results):
-            if isinstance(found, str):
-                unreadable.append((known[number]["path"], found))
-            else:
-                rows += [{**known[number], **row} for row in found]
-            if progress is not None:
-                progress(number + 1, len(known))
+    results = map_jobs(partial(_judge_file, predictor, seed), list(jobs), progress)
+    for image, found in zip(known, results, strict=True):
+        if isinstance(found, str):
+            unreadable.append((image["path"], found))
+        else:
+            rows += [{**image, **row} for row in found]
     if not rows:
         path, reason = unreadable[0] if unreadable else ("", "there is none")
         raise ManifestError(f"not one of {len(known):,} images can be read; the first: {path}: {reason}")
     return Judged(pd.DataFrame(rows, columns=list(COLUMNS)), tuple(unreadable))
-
-
-def _run(
-    work: Callable[[tuple[str, str]], list[Row] | str], jobs: Sequence[tuple[str, str]]
-) -> Generator[list[Row] | str]:
-    """The results in order, one job a core at once; who stops early waits for no more than these."""
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        yield from pool.map(work, jobs)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _judge_file(predictor: Predictor, seed: int, job: tuple[str, str]) -> list[Row] | str:

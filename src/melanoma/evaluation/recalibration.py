@@ -7,9 +7,7 @@ with another camera. The figures stand in docs/how-to/calibrate.md.
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from melanoma.data.manifest import Manifest
+from melanoma.data.threads import map_jobs
 from melanoma.errors import BundleError, CalibrationError, ImageError, OutputError
 from melanoma.evaluation.metrics import Estimate, Floats, Outcomes, estimate_figures
 from melanoma.evaluation.reliability import Fit, cross_fit, judge_fit
@@ -43,12 +42,14 @@ class Logits:
     """What a network says of the images of a manifest that can be read.
 
     `logit` (n,), `y_true` 0/1 (n,), `group` (n,) numbered 0 .. G-1; `unreadable`: path and reason of the others.
+    `n_refused`: of those read, by the bundle's domain check; they count all the same.
     """
 
     logit: Floats
     y_true: Integers
     group: Integers
     unreadable: tuple[tuple[str, str], ...] = ()
+    n_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +131,27 @@ def run_network(
     """
     paths = [str(path) for path in manifest.table["path"]]
 
-    def run(path: str) -> tuple[float, str]:
-        try:
-            logit = float(predictor.run(images.load(path)).logit[0])
-        except ImageError as error:
-            return math.nan, str(error)
-        return logit, "" if math.isfinite(logit) else "the network gives no finite number"
+    domain = predictor.bundle.domain
 
-    answers: list[tuple[float, str]] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for answer in pool.map(run, paths):
-            answers.append(answer)
-            if progress is not None:
-                progress(len(answers), len(paths))
+    def run(path: str) -> tuple[float, str, bool]:
+        try:
+            image = images.load(path)
+        except ImageError as error:
+            return math.nan, str(error), False
+        logit = float(predictor.run(image).logit[0])
+        if not math.isfinite(logit):
+            return math.nan, "the network gives no finite number", False
+        return logit, "", domain is not None and bool(domain.refuse(image))
+
+    answers = map_jobs(run, paths, progress)
     logit = np.array([answer[0] for answer in answers])
     read = np.isfinite(logit)
     return Logits(
         logit=logit[read],
         y_true=manifest.table["y_true"].to_numpy(dtype=np.int64)[read],
         group=np.unique(np.asarray(groups)[read], return_inverse=True)[1].astype(np.int64),
-        unreadable=tuple((path, why) for path, (_, why) in zip(paths, answers, strict=True) if why),
+        unreadable=tuple((path, why) for path, (_, why, _) in zip(paths, answers, strict=True) if why),
+        n_refused=sum(refused for _, _, refused in answers),
     )
 
 
@@ -270,11 +272,14 @@ def describe_unreadable(data: Logits) -> list[str]:
     return lines + [f"and {count - _NAMED:,} more"] * (count > _NAMED)
 
 
-def describe_domain(domain: Domain | None, bundle: bundles.Bundle) -> str:
-    """What became of the domain check, given the one fitted on these images."""
+def describe_domain(domain: Domain | None, bundle: bundles.Bundle, data: Logits) -> str:
+    """What became of the domain check, given the one fitted on these images, and how many the old one refuses."""
     if domain is not None:
         return f"domain check: fitted on {domain.n:,} of these images; it takes no others into account"
-    return f"domain check: {'the bundle has none' if bundle.domain is None else 'that of the bundle is kept'}"
+    if bundle.domain is None:
+        return "domain check: the bundle has none"
+    refused = f"{data.n_refused:,} of these {len(data.logit):,} images"
+    return f"domain check: that of the bundle is kept; it refuses {refused}"
 
 
 def describe(result: Recalibration) -> list[str]:

@@ -20,6 +20,7 @@ from melanoma.files import write_text
 from melanoma.version import __version__
 
 FORMAT_VERSION = 1
+NAMES = ("evaluation.json", "predictions.csv", "report.html")
 _FIGURES = {
     "auroc": ("AUROC", "chance that a melanoma gets a higher probability than another image"),
     "partial_auroc": (

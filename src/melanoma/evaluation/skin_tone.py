@@ -1,8 +1,6 @@
 """Skin tone as the individual typology angle, a rough estimate: photographs are not calibrated."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import cv2
@@ -10,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.data.segmentation import WORKING_SIDE, Pixels, segment
+from melanoma.data.threads import map_jobs
 from melanoma.errors import ImageError
 from melanoma.inference.images import load
 
@@ -30,13 +29,7 @@ def estimate_angles(
 
     `progress` is called with (images done, images in all).
     """
-    angles = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for angle in pool.map(_estimate_file, paths):
-            angles.append(angle)
-            if progress is not None:
-                progress(len(angles), len(paths))
-    return np.array(angles, dtype=np.float64)
+    return np.array(map_jobs(_estimate_file, paths, progress), dtype=np.float64)
 
 
 def estimate_angle(image: Pixels) -> float:

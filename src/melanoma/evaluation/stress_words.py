@@ -7,6 +7,7 @@ from melanoma.evaluation.effects import ClassEffect, Effect
 from melanoma.evaluation.metrics import Estimate
 from melanoma.evaluation.pages import format_percent
 from melanoma.evaluation.pairs import LESION_ALONE, LESION_HIDDEN, TITLES
+from melanoma.evaluation.subgroups import MIN_OF_CLASS, TOO_FEW
 
 PLURAL: Final = {"melanoma": "melanomas", "other": "other images", "unlabelled": "unlabelled images"}
 _WITHOUT_LESION: Final = {
@@ -29,7 +30,7 @@ def describe(effect: Effect) -> str:
     else:
         words = [f"{title} {_describe_movement(effect)}.", f"{_describe_flips(effect)}."]
     if effect.refused:
-        words.append(f"No longer assessed: {effect.refused:,} images.")
+        words.append(f"No longer assessed: {effect.refused:,} image{'s' * (effect.refused > 1)}.")
     if effect.missing:
         words.append(f"Left out: {_list_reasons(effect)}.")
     return " ".join(words)
@@ -58,7 +59,10 @@ def _describe_movement(effect: Effect) -> str:
 
 
 def _name_direction(classes: Mapping[str, ClassEffect]) -> str:
-    signs = {name: _sign(part.figures["delta"].changed, 0) for name, part in classes.items()}
+    signs = {
+        name: _sign(part.figures["delta"].changed, 0) if _is_enough(part) else 0
+        for name, part in classes.items()
+    }
     if set(signs.values()) == {1}:
         return ", towards melanoma"
     if set(signs.values()) == {-1}:
@@ -71,13 +75,17 @@ def _compare_with(control: str, classes: Mapping[str, ClassEffect]) -> str:
     controls = [contrast.control for contrast in found.values() if contrast.control]
     if not controls:
         return ""
-    signs = {name: _sign(c.difference, 0) for name, c in found.items() if c.difference}
+    moved = " and ".join(_number(figure) for figure in controls)
+    enough = [name for name, part in classes.items() if _is_enough(part)]
+    if not enough:
+        return f"; {control} moves it by {moved}, {TOO_FEW}"
+    differences = {name: found[name].difference for name in enough}
+    signs = {name: _sign(difference, 0) for name, difference in differences.items() if difference}
     clear = [
         f"clearly {word} in {' and '.join(PLURAL[name] for name in signs if signs[name] == sign)}"
         for sign, word in ((1, "less"), (-1, "more"))
         if sign in signs.values()
     ]
-    moved = " and ".join(_number(figure) for figure in controls)
     return f"; {control} moves it by {moved}, {', '.join(clear) or 'no clear difference'}"
 
 
@@ -109,11 +117,18 @@ def _describe_ranking(effect: Effect) -> str:
         return f"{words}."
     lost = effect.classes["melanoma"].figures["to_no_sign"].changed.value or 0.0
     words += f". {format_percent(lost)} of the melanomas are no longer referred"
+    if not all(map(_is_enough, effect.classes.values())):
+        return f"{words}. With so few images it is {TOO_FEW} whether melanoma is told without the lesion."
     return f"{words}. {_WITHOUT_LESION[_sign(auroc.after, 0.5)]}"
 
 
 def _list_reasons(effect: Effect) -> str:
     return ", ".join(f"{count:,} ({reason})" for reason, count in effect.missing.items())
+
+
+def _is_enough(part: ClassEffect) -> bool:
+    """Whether an interval may be called clear: from a few groups it is narrow by luck."""
+    return part.n_groups >= MIN_OF_CLASS
 
 
 def _sign(figure: Estimate, middle: float) -> int:
