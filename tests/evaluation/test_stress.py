@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from melanoma.evaluation.effects import estimate_auroc
 from melanoma.evaluation.pairs import COLUMNS, TITLES, judge
 from melanoma.evaluation.perturbations import CHANGES
 from melanoma.evaluation.stress import draw_sample, run
+from melanoma.inference.decision import Decision
 from melanoma.inference.predictor import Predictor, load_predictor
 
 
@@ -152,3 +154,24 @@ def test_run_sums_up(predictor, collection):
     assert [effect.change for effect in report.effects] == list(TITLES)
     assert report.find("ruler").change == "ruler"
     assert report.bundle_digest == predictor.digest
+
+
+def test_a_control_is_judged_by_the_network_alone(predictor, collection, monkeypatch):
+    """The domain check takes noise for no dermoscopy; a flip of the control must not come from that."""
+    whole = type(predictor)(predictor.bundle)
+    original = whole.predict
+
+    def refuse_noise(image):
+        said = original(image)
+        return replace(said, decision=Decision.CANNOT_ASSESS) if is_noisy(image) else said
+
+    monkeypatch.setattr(whole, "predict", refuse_noise)
+    rows = judge(whole, collection.table.head(2), list("ab"), seed=4).rows
+    controlled = rows["decision_control"] != ""
+    assert controlled.any()
+    assert not rows.loc[controlled, "decision_control"].eq(Decision.CANNOT_ASSESS).any()
+
+
+def is_noisy(image):
+    """What `add_noise` gives has the size of the network's input."""
+    return isinstance(image, np.ndarray) and image.shape == (32, 32, 3)

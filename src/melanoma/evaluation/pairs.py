@@ -14,6 +14,7 @@ from melanoma.data.threads import map_jobs
 from melanoma.errors import ImageError, ManifestError
 from melanoma.evaluation.occlusion import occlude
 from melanoma.evaluation.perturbations import CHANGES, Change, add_noise, measure_energy, seed_generator
+from melanoma.inference.decision import Decision
 from melanoma.inference.images import load
 from melanoma.inference.predictor import Prediction, Predictor
 from melanoma.inference.preprocessing import prepare
@@ -78,15 +79,17 @@ def judge(
 
     `groups`: one id a row. An image with a side over MAX_SIDE is brought below it first, for its pair too. The
     control of a change is noise of the same energy at the network's input: at full resolution most of the noise
-    would be averaged away before the network sees it. `progress` is called with (images done, images in
-    all). Raises ManifestError when not one image can be read.
+    would be averaged away before the network sees it. It is judged without the domain check, which takes such
+    noise for no dermoscopy, unless the photograph itself is refused. `progress` is called with (images done, images
+    in all). Raises ManifestError when not one image can be read.
     """
     columns = [table[name].tolist() for name in _KNOWN]
     known = [dict(zip((*_KNOWN, "group"), row, strict=True)) for row in zip(*columns, groups, strict=True)]
     rows: list[Row] = []
     unreadable = []
     jobs = zip(table["path"].tolist(), table["content_digest"].tolist(), strict=True)
-    results = map_jobs(partial(_judge_file, predictor, seed), list(jobs), progress)
+    judges = _Judges(predictor, Predictor(predictor.bundle, domain_check=False))
+    results = map_jobs(partial(_judge_file, judges, seed), list(jobs), progress)
     for image, found in zip(known, results, strict=True):
         if isinstance(found, str):
             unreadable.append((image["path"], found))
@@ -98,29 +101,41 @@ def judge(
     return Judged(pd.DataFrame(rows, columns=list(COLUMNS)), tuple(unreadable))
 
 
-def _judge_file(predictor: Predictor, seed: int, job: tuple[str, str]) -> list[Row] | str:
+@dataclass(frozen=True, slots=True)
+class _Judges:
+    """The whole predictor, for what a user may photograph, and one without domain check for controls."""
+
+    whole: Predictor
+    bare: Predictor
+
+    def judge_control(self, image: Pixels, before: Prediction) -> Prediction:
+        refused = before.decision == Decision.CANNOT_ASSESS
+        return (self.whole if refused else self.bare).predict(image)
+
+
+def _judge_file(judges: _Judges, seed: int, job: tuple[str, str]) -> list[Row] | str:
     """The rows of one image without what the manifest knows, or why it cannot be read."""
     path, digest = job
     try:
         image = _limit(load(path))
     except ImageError as error:
         return str(error)
-    before = predictor.predict(image)
+    before = judges.whole.predict(image)
     rows = [
-        _judge_change(predictor, image, before, change, seed_generator(seed, digest, change.name))
+        _judge_change(judges, image, before, change, seed_generator(seed, digest, change.name))
         for change in CHANGES
     ]
-    return rows + _judge_occlusions(predictor, image, before, seed_generator(seed, digest, LESION_HIDDEN))
+    return rows + _judge_occlusions(judges.whole, image, before, seed_generator(seed, digest, LESION_HIDDEN))
 
 
 def _judge_change(
-    predictor: Predictor, image: Pixels, before: Prediction, change: Change, rng: np.random.Generator
+    judges: _Judges, image: Pixels, before: Prediction, change: Change, rng: np.random.Generator
 ) -> Row:
     changed = change.apply(image, rng)
-    after = predictor.predict(changed)
+    after = judges.whole.predict(changed)
     if change.moves_pixels:
         return _describe(change.name, before, after)
-    spec = predictor.bundle.preprocessing
+    spec = judges.whole.bundle.preprocessing
     plain, small = prepare(image, spec), prepare(changed, spec)
     energy = measure_energy(plain, small)
     noisy = add_noise(plain, energy, rng)
@@ -128,7 +143,7 @@ def _judge_change(
         "rms_change": float(np.sqrt(energy / plain.size)),
         "rms_control": float(np.sqrt(measure_energy(plain, noisy) / plain.size)),
     }
-    return {**_describe(change.name, before, after, predictor.predict(noisy)), **strength}
+    return {**_describe(change.name, before, after, judges.judge_control(noisy, before)), **strength}
 
 
 def _judge_occlusions(
