@@ -1,6 +1,7 @@
 """The documents agree with the code: generated pages, links, command lines, file names, placeholders."""
 
 import importlib.util
+import json
 import re
 import shlex
 import tomllib
@@ -147,3 +148,8 @@ def explain_wrong(line: str) -> str:
     except Exception as error:
         return f"{error} ({type(error).__name__})"
     return ""
+
+
+def test_the_model_card_is_of_the_bundle_that_ships():
+    description = json.loads((ROOT / "src/melanoma/bundles/default/bundle.json").read_text(encoding="utf-8"))
+    assert description["digest"] in (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
