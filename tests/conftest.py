@@ -112,3 +112,8 @@ def run_melanoma(
         return (end.value.code, *capsys.readouterr())
 
     return run_here
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, so that the other worker has all the rest to do beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
