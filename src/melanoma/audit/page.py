@@ -11,7 +11,7 @@ from melanoma.audit.confounding import Confounding, ConfoundingReport
 from melanoma.audit.montage import Example, choose_pairs
 from melanoma.audit.plots import MAX_SCOPES, plot_confounding
 from melanoma.audit.result import Audit, Leak, Overlap, Problem
-from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment
+from melanoma.evaluation.pages import DISCLAIMER, embed, make_environment, make_writable
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.version import __version__
 
@@ -100,8 +100,7 @@ def render(audit: Audit) -> str:
         share=format_share,
         sentence=_finish_sentence,
     )  # fmt: skip
-    # A name that is no UTF-8 must not keep the page from being written or read.
-    return page.encode("utf-8", "backslashreplace").decode()
+    return make_writable(page)
 
 
 def format_share(part: int, whole: int) -> str:

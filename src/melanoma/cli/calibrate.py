@@ -35,7 +35,7 @@ def calibrate(
     groups: options.Groups = None,
     label: options.Labels = None,
     seed: options.Seed = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
 ) -> None:
     """Calibrate a bundle on labelled images of one's own: a new bundle, and how sure it is."""
     from melanoma.data import manifest as manifests

@@ -36,14 +36,11 @@ def check_explanations(
     networks: Annotated[
         int, typer.Option(min=2, help="Random networks for each step of the check of weights.")
     ] = 10,
-    split: Annotated[str | None, typer.Option(help="Only images that a given folder split names so.")] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
-    ] = None,
+    split: options.Split = None,
+    groups: options.Dependent = None,
     label: options.Labels = None,
     seed: options.Seed = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
 ) -> None:
     """Check heat maps: do they lie on the lesion, and do they come from what the network has learnt?"""
     from melanoma.evaluation import explanation_report as reporting

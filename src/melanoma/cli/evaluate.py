@@ -77,15 +77,12 @@ def evaluate(
         Path | None, typer.Option(help="Splits made by `melanoma split`, for --split and the groups.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Only images of this source of the data.")] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
-    ] = None,
+    groups: options.Dependent = None,
     skin_tone: Annotated[
         bool, typer.Option("--skin-tone/--no-skin-tone", help="Estimate skin tone, for figures by it.")
     ] = True,
     seed: options.Seed = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
 ) -> None:
     """Judge labelled images: figures with 95 % intervals as JSON, CSV and one HTML page."""
     from melanoma.evaluation import report as reporting

@@ -24,6 +24,12 @@ BundleOption = Annotated[
     str | None,
     typer.Option("--bundle", help="Bundle folder or models:/name@alias; default: the shipped one."),
 ]
+Dependent = Annotated[
+    Path | None,
+    typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
+]
+Split = Annotated[str | None, typer.Option(help="Only images that a given folder split names so.")]
+Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 
 

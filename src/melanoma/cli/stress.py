@@ -22,13 +22,10 @@ def stress(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")] = Path("stress"),
     images: Annotated[int, typer.Option(min=1, help="At most so many images of each class.")] = 200,
     label: options.Labels = None,
-    split: Annotated[str | None, typer.Option(help="Only images that a given folder split names so.")] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV of source, path, group_id: images that depend on each other, from an audit."),
-    ] = None,
+    split: options.Split = None,
+    groups: options.Dependent = None,
     seed: options.Seed = 1,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 1000,
+    resamples: options.Resamples = 1000,
 ) -> None:
     """Judge images with and without artefacts, and without their lesion: what moves, and which decisions flip."""
     from melanoma.data import manifest as manifests

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from melanoma.evaluation import explanation_plots as plots
+from melanoma.evaluation import pages
 from melanoma.evaluation.deletion import HIDDEN, PLACES
 from melanoma.evaluation.explanation_figures import CLASSES
 from melanoma.evaluation.explanation_summary import ALIKE, list_findings
 from melanoma.evaluation.explanations import Explanations
 from melanoma.evaluation.looks import LookCount
-from melanoma.evaluation.pages import DISCLAIMER, Picture, embed_plot, make_environment
+from melanoma.evaluation.pages import Picture, begin_document, embed_plot
 from melanoma.evaluation.thumbnails import shorten
 from melanoma.files import write_text
-from melanoma.version import __version__
 
 FORMAT_VERSION: Final = 1
 NAMES: Final = ("explanations.json", "explanations.csv", "report.html")
@@ -36,12 +36,7 @@ def save(
     looked at, None when these are none.
     """
     document = {
-        "format_version": FORMAT_VERSION,
-        "melanoma_version": __version__,
-        "title": title,
-        "notice": notice,
-        "facts": dict(facts),
-        "test_looks": None if looks is None else asdict(looks),
+        **begin_document(FORMAT_VERSION, title=title, notice=notice, facts=facts, looks=looks),
         "findings": [asdict(finding) for finding in list_findings(report)],
         **report.to_dict(),
     }
@@ -61,10 +56,10 @@ def render(
     looks: LookCount | None = None,
 ) -> str:
     """One HTML page that needs no other file, no script and no network; see `save`."""
-    page = make_environment().get_template("explanations.html.j2").render(
+    page = pages.render(
+        "explanations.html.j2",
         title=title,
         notice=notice,
-        disclaimer=DISCLAIMER,
         report=report,
         findings=list_findings(report),
         pictures=_draw(report),
@@ -73,10 +68,9 @@ def render(
         hidden=HIDDEN,
         places=PLACES,
         alike=ALIKE,
-        facts={"melanoma version": __version__, **facts},
-    )  # fmt: skip
-    # A name that is no UTF-8 must not keep the page from being written or read.
-    return page.encode("utf-8", "backslashreplace").decode()
+        facts=facts,
+    )
+    return pages.make_writable(page)
 
 
 def _draw(report: Explanations) -> dict[str, Picture]:

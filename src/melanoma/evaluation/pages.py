@@ -1,13 +1,17 @@
 """What all HTML pages share: no other file, no script, no network; how figures are written in words."""
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.metrics import Estimate
 from melanoma.evaluation.plots import to_svg
+from melanoma.version import __version__
 
 DISCLAIMER = (
     "This is research software. It is not a medical device: no one should be treated, "
@@ -44,6 +48,34 @@ def make_environment(*rooms: str) -> Environment:
     }
     environment.filters["tie"] = tie
     return environment
+
+
+def render(template: str, *, facts: Mapping[str, str], **values: Any) -> str:
+    """A page of `melanoma.evaluation`.
+
+    `facts`: provenance, shown as given after the version; `values`: what else the template needs.
+    """
+    page = make_environment().get_template(template)
+    return page.render(disclaimer=DISCLAIMER, facts={"melanoma version": __version__, **facts}, **values)
+
+
+def make_writable(page: str) -> str:
+    """The page with escapes for names that are no UTF-8, which must not keep it from being written or read."""
+    return page.encode("utf-8", "backslashreplace").decode()
+
+
+def begin_document(
+    format_version: int, *, title: str, notice: str | None, facts: Mapping[str, str], looks: LookCount | None
+) -> dict[str, Any]:
+    """What every result begins with as JSON; `looks`: None when no test images were judged."""
+    return {
+        "format_version": format_version,
+        "melanoma_version": __version__,
+        "title": title,
+        "notice": notice,
+        "facts": dict(facts),
+        "test_looks": None if looks is None else asdict(looks),
+    }
 
 
 def embed_plot(figure: Figure, caption: str, wide: bool = False) -> Picture:

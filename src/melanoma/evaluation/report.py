@@ -2,22 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from melanoma.evaluation import plain_words, plots, utility_plots
+from melanoma.evaluation import pages, plain_words, plots, utility_plots
 from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.mistakes import Mistake
-from melanoma.evaluation.pages import DISCLAIMER, Picture, embed_plot, make_environment
+from melanoma.evaluation.pages import Picture, begin_document, embed_plot
 from melanoma.evaluation.plain_words import Origin
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, SHOWN
 from melanoma.evaluation.thumbnails import shorten, shrink
 from melanoma.files import write_text
-from melanoma.version import __version__
 
 FORMAT_VERSION = 1
 NAMES = ("evaluation.json", "predictions.csv", "report.html")
@@ -73,12 +72,7 @@ def save(
     made if need be; each file is replaced as a whole. Raises OutputError when one cannot be written.
     """
     document = {
-        "format_version": FORMAT_VERSION,
-        "melanoma_version": __version__,
-        "title": title,
-        "notice": notice,
-        "facts": dict(facts or {}),
-        "test_looks": None if looks is None else asdict(looks),
+        **begin_document(FORMAT_VERSION, title=title, notice=notice, facts=facts or {}, looks=looks),
         "origin": None if origin is None else origin.to_dict(),
         "comparison": None if comparison is None else comparison.to_dict(),
         "evaluations": [report.to_dict() for report in reports],
@@ -123,10 +117,10 @@ def render_report(
         raise ValueError("a report page needs at least one evaluation")
     lead = reports[-1]
     missed, alarms = _show_mistakes(lead.mistakes)
-    return make_environment().get_template("report.html.j2").render(
+    return pages.render(
+        "report.html.j2",
         title=title,
         notice=notice,
-        disclaimer=DISCLAIMER,
         reports=reports,
         lead=lead,
         labels=_FIGURES,
@@ -142,8 +136,8 @@ def render_report(
         use=[plain_words.describe_use(curve) for curve in lead.decision_curves],
         curves=_draw_curves(lead),
         pictures=_draw(reports, history),
-        facts={"melanoma version": __version__, **facts},
-    )  # fmt: skip
+        facts=facts,
+    )
 
 
 def _show_mistakes(mistakes: Sequence[Mistake]) -> tuple[list[Tile], list[Tile]]:

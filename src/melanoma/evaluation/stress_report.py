@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,18 +11,17 @@ import numpy as np
 from melanoma.data.manifest import UNLABELLED
 from melanoma.data.synthetic import render as draw
 from melanoma.data.tables import write_table
-from melanoma.evaluation import stress_plots
+from melanoma.evaluation import pages, stress_plots
 from melanoma.evaluation.effects import Effect
 from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.occlusion import occlude
-from melanoma.evaluation.pages import DISCLAIMER, embed_plot, format_percent, make_environment
+from melanoma.evaluation.pages import begin_document, embed_plot, format_percent
 from melanoma.evaluation.pairs import LESION_ALONE, LESION_HIDDEN, TITLES
 from melanoma.evaluation.perturbations import CHANGES, add_noise, measure_energy, seed_generator
 from melanoma.evaluation.stress import StressReport
 from melanoma.evaluation.stress_words import PLURAL, describe
 from melanoma.evaluation.thumbnails import embed
 from melanoma.files import write_text
-from melanoma.version import __version__
 
 FORMAT_VERSION: Final = 1
 NAMES: Final = ("stress.csv", "stress.json", "report.html")
@@ -80,12 +79,7 @@ def save(
     written.
     """
     document = {
-        "format_version": FORMAT_VERSION,
-        "melanoma_version": __version__,
-        "title": title,
-        "notice": notice,
-        "facts": dict(facts),
-        "test_looks": None if looks is None else asdict(looks),
+        **begin_document(FORMAT_VERSION, title=title, notice=notice, facts=facts, looks=looks),
         **report.to_dict(),
         "changes": {name: {"title": words[0], "strength": words[1]} for name, words in TITLES.items()},
         "sentences": {effect.change: describe(effect) for effect in report.effects},
@@ -112,10 +106,10 @@ def render(
     """
     hidden, alone = report.find(LESION_HIDDEN), report.find(LESION_ALONE)
     artefacts = [effect for effect in report.effects if effect not in (hidden, alone)]
-    page = make_environment().get_template("stress.html.j2").render(
+    page = pages.render(
+        "stress.html.j2",
         title=title,
         notice=notice,
-        disclaimer=DISCLAIMER,
         report=report,
         artefacts=artefacts,
         hidden=hidden,
@@ -129,10 +123,9 @@ def render(
         flips=embed_plot(stress_plots.plot_flips(artefacts), _CAPTIONS["flips"], wide=True),
         lesion=embed_plot(stress_plots.plot_lesion(hidden, alone), _CAPTIONS["lesion"], wide=True),
         looks=looks,
-        facts={"melanoma version": __version__, **facts},
-    )  # fmt: skip
-    # A name that is no UTF-8 must not keep the page from being written or read.
-    return page.encode("utf-8", "backslashreplace").decode()
+        facts=facts,
+    )
+    return pages.make_writable(page)
 
 
 def _describe(effect: Effect) -> str:
