@@ -29,7 +29,12 @@ class ModelConfig(Strict):
     weights: str = Field(
         "none",
         description="what training begins with: `none` (random), `imagenet` (downloaded by Keras), a weights file of "
-        "the network without its top, or the folder of a finished run",
+        "the network without its top, the folder of a finished run or of a bundle, or `shipped` (the bundle that comes "
+        "with melanoma)",
+    )
+    frozen_until: str = Field(
+        "",
+        description="the last of the layers that keep their weights, by name, as in `block_4_add`; empty: none do",
     )
 
 
@@ -105,6 +110,10 @@ class ExportConfig(Strict):
     """The runtime network."""
 
     quantize: Literal["none", "float16", "int8_weights"] = "none"
+    views: Literal[1, 4, 8] = Field(
+        1,
+        description="views of an image that the network averages; 4: mirrored and turned, 8: these transposed",
+    )
 
 
 class EvaluationConfig(Strict):

@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from melanoma import run_images
-from melanoma.config import ExportConfig, Recipe, dump_recipe, load_recipe
+from melanoma.config import Recipe, dump_recipe, load_recipe
 from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import BundleError, OutputError, RunError
 from melanoma.evaluation import looks, report
@@ -115,7 +115,7 @@ def load_model(folder: Path) -> "keras.Model":
 def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
     """Another bundle of a finished run, calibrated on the run's own calibration images."""
     request, recipe = load(folder)
-    recipe = recipe.model_copy(update={"export": ExportConfig(quantize=quantize)})
+    recipe = recipe.model_copy(update={"export": recipe.export.model_copy(update={"quantize": quantize})})
     model, images = load_model(folder), run_images.load(folder, request)
     with run_images.open_pixels(images, request, recipe, Listener()) as pixels:
         facts = _describe(request, recipe, images)

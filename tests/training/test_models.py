@@ -11,9 +11,14 @@ import tensorflow as tf
 from melanoma.config import InputConfig, ModelConfig, load_recipe
 from melanoma.errors import ConfigError
 from melanoma.evaluation.randomisation import follows_weights, randomise
+from melanoma.inference import bundle as bundles
+from melanoma.inference.calibration import Calibration
+from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.network_file import find_heat_box, find_layers
+from melanoma.inference.preprocessing import Preprocessing
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.export import export_litert
+from melanoma.training.folding import fold_normalisation
 from melanoma.training.models import create_inference_model, create_model
 
 POOLED = InputConfig(size=48, scale="minus_one_one")
@@ -156,13 +161,61 @@ def test_a_pooled_network_gives_its_class_activation_map(pixels, tmp_path):
     assert (output.embedding.shape, output.heatmap.shape) == ((3, 8), (3, 11, 11))
 
 
-def test_normalisation_of_a_pretrained_network_stays_as_it_is(pooled_model):
-    normalisations = [one for one in pooled_model.layers if isinstance(one, keras.layers.BatchNormalization)]
-    assert pooled_model.count_params() == 2_259_265
-    assert len(normalisations) == 52
-    assert not any(layer.trainable for layer in normalisations)
-    assert pooled_model.layers[0].trainable
-    assert len(pooled_model.trainable_weights) == 54
+def test_normalisation_of_a_pretrained_network_is_folded_into_its_convolutions(pooled_model):
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in pooled_model.layers)
+    assert pooled_model.count_params() == 2_208_097
+    assert len(pooled_model.trainable_weights) == 2 * 52 + 2
+
+
+def test_a_folded_network_is_the_same_function():
+    keras.utils.set_random_seed(3)
+    trunk = keras.applications.MobileNetV2(input_shape=(64, 64, 3), include_top=False, weights=None)
+    rng = np.random.default_rng(1)
+    for layer in trunk.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    images = rng.uniform(-1, 1, (4, 64, 64, 3)).astype(np.float32)
+    expected = trunk.predict_on_batch(images)
+    np.testing.assert_allclose(
+        fold_normalisation(trunk).predict_on_batch(images), expected, atol=1e-4 * expected.max()
+    )
+
+
+def test_normalisation_behind_something_else_cannot_be_folded():
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, keras.layers.BatchNormalization(name="alone")(keras.layers.ReLU()(image)))
+    with pytest.raises(ValueError, match="alone follows no convolution without bias"):
+        fold_normalisation(network)
+
+
+@pytest.mark.parametrize("name", ["original_cnn", "mobilenet_v2"])
+def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path):
+    keras.utils.set_random_seed(3)
+    scale = "minus_one_one" if name == "mobilenet_v2" else "zero_one"
+    model = create_model(ModelConfig(name=name), InputConfig(size=48, scale=scale))
+    plain = create_inference_model(model, 8)
+    one = create_inference_model(model)
+    image = pixels[:1]
+    turned = [image, image[:, :, ::-1], image[:, ::-1], image[:, ::-1, ::-1]]
+    turned += [
+        np.swapaxes(view, 1, 2) for view in (image, image[:, :, ::-1], image[:, ::-1], image[:, ::-1, ::-1])
+    ]
+    outputs = [one.predict_on_batch(np.ascontiguousarray(view)) for view in turned]
+    mean = plain.predict_on_batch(image)
+    np.testing.assert_allclose(mean["logit"], np.mean([o["logit"] for o in outputs], axis=0), atol=1e-5)
+    np.testing.assert_allclose(
+        mean["embedding"], np.mean([o["embedding"] for o in outputs], axis=0), atol=1e-5
+    )
+    again = plain.predict_on_batch(np.ascontiguousarray(image[:, :, ::-1]))
+    np.testing.assert_allclose(again["logit"], mean["logit"], atol=1e-5)
+    np.testing.assert_allclose(again["heatmap"], mean["heatmap"][:, :, ::-1], atol=1e-5)
+    export_litert(model, tmp_path / "network.tflite", views=8)
+    output = LiteRtNetwork(tmp_path / "network.tflite").run(pixels)
+    np.testing.assert_allclose(output.logit[:1], mean["logit"], atol=1e-4)
+    np.testing.assert_allclose(output.heatmap[:1], mean["heatmap"], atol=1e-4)
+    left, upper, right, lower = find_heat_box((tmp_path / "network.tflite").read_bytes())
+    assert (left + right, upper + lower) == pytest.approx((1, 1))
+    assert right - left == lower - upper == pytest.approx(32 / 48 if name == "original_cnn" else 64 / 48)
 
 
 def test_training_begins_with_given_weights(pooled_model, tmp_path):
@@ -174,21 +227,59 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
     trunk = keras.applications.MobileNetV2(input_shape=(48, 48, 3), include_top=False, weights=None)
     trunk.save_weights(tmp_path / "trunk.weights.h5")
     config = ModelConfig(name="mobilenet_v2", weights=str(tmp_path / "trunk.weights.h5"))
-    np.testing.assert_array_equal(create_model(config, POOLED).get_weights()[0], trunk.get_weights()[0])
+    begun, expected = create_model(config, POOLED).get_weights(), fold_normalisation(trunk).get_weights()
+    for one, other in zip(begun, expected, strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantize", "precision"),
+    [("original_cnn", "int8_weights", 0.01), ("mobilenet_v2", "float16", 1e-3), ("mobilenet_v2", "none", 0)],
+)
+def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision, tmp_path):
+    keras.utils.set_random_seed(5)
+    image = POOLED if name == "mobilenet_v2" else InputConfig(size=48)
+    model = create_model(ModelConfig(name=name), image)
+    model.layers[-1].bias.assign([0.7])
+    export_litert(model, tmp_path / "network.tflite", quantize, views=4)
+    bundles.save(
+        tmp_path / "bundle",
+        tmp_path / "network.tflite",
+        name="a bundle",
+        preprocessing=Preprocessing(48),
+        calibration=Calibration(1, 0, 0.5, 10),
+        operating_point=OperatingPoint(0.5, 0.9, 0.9, 0.5, 5, 5),
+        facts={},
+    )
+    again = create_model(ModelConfig(name=name, weights=str(tmp_path / "bundle")), image)
+    for one, other in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=precision * np.abs(other).max())
+
+
+def test_training_begins_with_the_bundle_that_ships():
+    recipe = load_recipe(bundles.load(bundles.default_folder()).name)
+    model = create_model(recipe.model.model_copy(update={"weights": "shipped"}), recipe.input)
+    assert np.abs(model.get_weights()[0]).max() > 0
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (ModelConfig(weights="imagenet"), "model.weights of original_cnn is none, or the folder"),
-        (ModelConfig(name="mobilenet_v2", weights="nowhere.h5"), "nowhere.h5 is no file, no folder of a run"),
+        (ModelConfig(weights="imagenet"), "model.weights of original_cnn is none, shipped, or the folder"),
+        (ModelConfig(frozen_until="block_4_add"), "original_cnn has no layer 'block_4_add'"),
+        (
+            ModelConfig(name="mobilenet_v2", weights="nowhere.h5"),
+            "nowhere.h5 is no file, no folder of a run or",
+        ),
         (ModelConfig(name="mobilenet_v2", weights="{folder}"), "holds no model.keras"),
         (ModelConfig(name="mobilenet_v2", weights="{folder}/note.txt"), "do not fit"),
         (ModelConfig(weights="{folder}/other"), "do not fit original_cnn"),
+        (ModelConfig(name="mobilenet_v2", weights="{folder}/bundle"), "no weights for the layer"),
     ],
 )
-def test_weights_that_cannot_be_had_are_one_line(model, message, tmp_path, pooled_model):
+def test_weights_that_cannot_be_had_are_one_line(model, message, tmp_path, pooled_model, bundle_copy):
     (tmp_path / "note.txt").write_text("no weights")
+    bundle_copy.rename(tmp_path / "bundle")
     (tmp_path / "other").mkdir()
     pooled_model.save(tmp_path / "other" / "model.keras")
     model = model.model_copy(update={"weights": model.weights.format(folder=tmp_path)})

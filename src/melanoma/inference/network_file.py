@@ -100,7 +100,8 @@ def find_heat_box(content: bytes) -> Box:
 
     A cell stands for the middle of what it sees (Luo et al. 2016, "Understanding the effective receptive field"):
     convolutions without padding bring the outermost cells inwards, strides with padding may bring them out, below 0
-    or above 1. WHOLE for a network whose path from the image to the heat map cannot be followed.
+    or above 1; the mean over mirrored views is about the middle again. WHOLE for a network whose path from the image to
+    the heat map cannot be followed.
     """
     file = _open(content)
     image = int(file.graph.Inputs(0))
@@ -117,9 +118,11 @@ def find_heat_box(content: bytes) -> Box:
     if heat not in grids:
         return WHOLE
     rows, columns = file.shape(heat)[1:3]
-    (upper, lower), (left, right) = (
-        grid.span(n) for grid, n in zip(grids[heat], (rows, columns), strict=True)
-    )
+    upper, lower = grids[heat][0].span(rows)
+    left, right = grids[heat][1].span(columns)
+    if any(kind == "REVERSE_V2" for kind, _ in _list_operators(file)):
+        upper, lower = (height - (lower - upper)) / 2, (height + (lower - upper)) / 2
+        left, right = (width - (right - left)) / 2, (width + (right - left)) / 2
     return left / width, upper / height, right / width, lower / height
 
 

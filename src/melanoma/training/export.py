@@ -27,15 +27,16 @@ if TYPE_CHECKING:
 Quantize = Literal["none", "float16", "int8_weights"]
 
 
-def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none") -> None:
+def export_litert(model: "keras.Model", path: Path, quantize: Quantize = "none", views: int = 1) -> None:
     """Write the network for LiteRT with the outputs `logit`, `embedding` and `heatmap`.
 
     `float16` halves the file and leaves the arithmetic in float32; `int8_weights` stores weights in 8 bits,
-    one scale per output channel, and computes with dynamically quantised activations.
+    one scale per output channel, and computes with dynamically quantised activations. `views`: see
+    `create_inference_model`.
     """
     import tensorflow as tf
 
-    inference_model = create_inference_model(model)
+    inference_model = create_inference_model(model, views)
     converter = tf.lite.TFLiteConverter.from_keras_model(inference_model)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -60,11 +61,11 @@ def export_bundle(
     `images`: the calibration split; `domain`: the check fitted on it. Raises CalibrationError when it lacks a class.
     """
     with _scratch(folder) as network:
-        export_litert(model, network, recipe.export.quantize)
+        export_litert(model, network, recipe.export.quantize, recipe.export.views)
         logit, y_true = _score(network, images), images.y_true.astype(np.int64)
         calibration = fit_calibration(logit, y_true)
         target = recipe.evaluation.target_sensitivity
-        operating_point = fit_operating_point(calibration.transform(logit), y_true, target)
+        operating_point = fit_operating_point(calibration.transform(logit), y_true, target, images.source)
         return bundles.save(
             folder,
             network,

@@ -1,10 +1,12 @@
 """Networks. Every one maps scaled images to one logit, and can be asked for its heat map in the graph."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from melanoma.config import InputConfig, ModelConfig
 from melanoma.errors import ConfigError
+from melanoma.training.folding import fold_normalisation
+from melanoma.training.weights import check_weights, is_whole, load_trunk, take_whole
 
 if TYPE_CHECKING:
     import keras
@@ -12,16 +14,7 @@ if TYPE_CHECKING:
 
 def check(model: ModelConfig, image: InputConfig) -> None:
     """Raise ConfigError when a network cannot be had so, as far as can be told without loading anything."""
-    weights = Path(model.weights)
-    if weights.is_dir():
-        if not (weights / "model.keras").is_file():
-            raise ConfigError(
-                f"model.weights {weights} holds no model.keras; name the folder of a finished run"
-            )
-    elif model.name == "original_cnn" and model.weights != "none":
-        raise ConfigError("model.weights of original_cnn is none, or the folder of a finished run")
-    elif model.weights not in ("none", "imagenet") and not weights.is_file():
-        raise ConfigError(f"model.weights {weights} is no file, no folder of a run, and not imagenet or none")
+    check_weights(model)
     if model.name == "mobilenet_v2" and image.scale != "minus_one_one":
         raise ConfigError("mobilenet_v2 needs input.scale minus_one_one")
 
@@ -33,24 +26,50 @@ def create_model(model: ModelConfig, image: InputConfig) -> "keras.Model":
     """
     check(model, image)
     network = BUILDERS[model.name](model, image)
-    if Path(model.weights).is_dir():
-        _take_weights(network, Path(model.weights))
+    _freeze(network, model.frozen_until)
+    if is_whole(model.weights):
+        take_whole(network, model.weights)
     return network
 
 
-def create_inference_model(model: "keras.Model") -> "keras.Model":
-    """The trained `model` with the outputs that a bundle needs: `logit`, `embedding`, `heatmap`.
+def create_inference_model(model: "keras.Model", views: int = 1) -> "keras.Model":
+    """The trained `model` for one image, with the outputs that a bundle needs: `logit`, `embedding`, `heatmap`.
 
     The heat map is Grad-CAM on the last feature map (Selvaraju et al. 2017, equations 1 and 2), in closed form.
+    Every output is the mean over `views` (1, 4 or 8) of the image: itself, mirrored, upside down, half turned, and the
+    same of its transpose; the heat maps are turned back first.
     """
     import keras
+    from keras import ops
 
-    if any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers):
-        return _map_pooled(model)
-    return _map_flattened(model)
+    pooled = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+    mapped = (_map_pooled if pooled else _map_flattened)(model, views)
+    if views == 1:
+        return mapped
+    image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
+    outputs = mapped(ops.concatenate([_turn(image, view) for view in range(views)]))
+    maps = ops.split(outputs["heatmap"], views)
+    outputs["heatmap"] = ops.concatenate([_turn_back(one, view) for view, one in enumerate(maps)])
+    means = {name: ops.mean(value, axis=0, keepdims=len(value.shape) > 1) for name, value in outputs.items()}
+    return keras.Model(image, means | {"logit": ops.reshape(means["logit"], (1,))})
 
 
-def _map_pooled(model: "keras.Model") -> "keras.Model":
+def _turn(images: Any, view: int) -> Any:
+    """One of the eight ways to lay a square: `images` (n, size, size, ...); view 0 is the image itself."""
+    from keras import ops
+
+    if view & 4:
+        images = ops.swapaxes(images, 1, 2)
+    axes = [axis for axis, bit in ((2, 1), (1, 2)) if view & bit]
+    return ops.flip(images, axes) if axes else images
+
+
+def _turn_back(maps: Any, view: int) -> Any:
+    """The inverse of `_turn`: mirrors first, then the transpose."""
+    return _turn(_turn(maps, view & 3), view & 4)
+
+
+def _map_pooled(model: "keras.Model", batch_size: int) -> "keras.Model":
     """Behind a mean over all places the gradient is the kernel itself: a class activation map (Zhou et al. 2016)."""
     import keras
     from keras import ops
@@ -58,7 +77,7 @@ def _map_pooled(model: "keras.Model") -> "keras.Model":
     pool = next(layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
     logit = model.layers[-1]
     trunk = keras.Model(model.inputs, pool.input)
-    image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
+    image = keras.Input(model.input_shape[1:], batch_size=batch_size, name="image")
     feature_map = trunk(image)
     embedding = pool(feature_map)
     heatmap = ops.relu(ops.sum(feature_map * ops.reshape(logit.kernel, (1, 1, 1, -1)), axis=-1))
@@ -66,7 +85,7 @@ def _map_pooled(model: "keras.Model") -> "keras.Model":
     return keras.Model(image, outputs)
 
 
-def _map_flattened(model: "keras.Model") -> "keras.Model":
+def _map_flattened(model: "keras.Model", batch_size: int) -> "keras.Model":
     """The gradient of Flatten-Dense-ReLU-Dense at the features is the first kernel times the second.
 
     It is gated by the ReLU, so its mean over the places is a small matrix product.
@@ -76,7 +95,7 @@ def _map_flattened(model: "keras.Model") -> "keras.Model":
 
     features, hidden, logit = _layers_of_interest(model)
     trunk = keras.Model(model.inputs, features.input)
-    image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
+    image = keras.Input(model.input_shape[1:], batch_size=batch_size, name="image")
     feature_map = trunk(image)
     embedding = hidden(features(feature_map))
     to_channel_weights = keras.layers.Dense(feature_map.shape[-1], use_bias=False, name="channel_weights")
@@ -108,10 +127,10 @@ def _original_cnn(model: ModelConfig, image: InputConfig) -> "keras.Model":
 
 
 def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
-    """MobileNetV2 (Sandler et al. 2018), mean over all places, one logit: 2,259,265 parameters.
+    """MobileNetV2 (Sandler et al. 2018), mean over all places, one logit: 2,208,097 parameters.
 
-    Its normalisation layers stay as they are: batches that are balanced by source and class have other statistics
-    than images to be judged.
+    Its normalisation is folded into the convolutions, with ImageNet's statistics: batches that are balanced by source
+    and class have other statistics than images to be judged.
     """
     import keras
     from keras import layers
@@ -121,36 +140,22 @@ def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
         include_top=False,
         weights="imagenet" if model.weights == "imagenet" else None,
     )
-    if model.weights not in ("imagenet", "none") and not Path(model.weights).is_dir():
-        _load_trunk(trunk, Path(model.weights))
-    for layer in trunk.layers:
-        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    if model.weights not in ("imagenet", "none") and not is_whole(model.weights):
+        load_trunk(trunk, Path(model.weights))
+    trunk = fold_normalisation(trunk)
     features = layers.GlobalAveragePooling2D()(trunk.output)
     if model.dropout:
         features = layers.Dropout(model.dropout)(features)
     return keras.Model(trunk.input, layers.Dense(1, name="logit")(features), name="mobilenet_v2")
 
 
-def _load_trunk(trunk: "keras.Model", path: Path) -> None:
-    """Weights of the network without its top, a file as Keras writes them."""
-    try:
-        trunk.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"model.weights {path} do not fit {trunk.name}: {_one_line(error)}") from error
-
-
-def _take_weights(network: "keras.Model", run: Path) -> None:
-    """All weights of a finished run of the same network."""
-    import keras
-
-    try:
-        network.set_weights(keras.models.load_model(run / "model.keras").get_weights())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model.weights {run} do not fit {network.name}: {_one_line(error)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _freeze(network: "keras.Model", last: str) -> None:
+    """Keep the weights of all layers up to the one of this name."""
+    names = [layer.name for layer in network.layers]
+    if last and last not in names:
+        raise ConfigError(f"model.frozen_until: {network.name} has no layer {last!r}")
+    for layer in network.layers[: names.index(last) + 1 if last else 0]:
+        layer.trainable = False
 
 
 def _layers_of_interest(model: "keras.Model") -> "tuple[keras.Layer, keras.Layer, keras.Layer]":
