@@ -89,11 +89,15 @@ class TrainingConfig(Strict):
     label_smoothing: Fraction = 0.0
     draw: Literal["every", "balanced"] = Field(
         "every",
-        description="every: each image once an epoch; balanced: both classes alike within each source, and sources by "
-        "the square root of their size, so that the source does not tell the class",
+        description="every: each image once an epoch; balanced: both classes alike within each source, so that the "
+        "source does not tell the class; sources, and diagnoses within a class, by the square root of their size",
     )
     draws: Annotated[int, Field(ge=0)] = Field(
         0, description="images an epoch when balanced; 0: as many as there are"
+    )
+    diagnosis_loss: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="weight of a second loss, for telling diagnoses apart where the label names one; 0 is off",
     )
     keep: Literal["last", "best"] = Field("last", description="best: the lowest validation loss")
 

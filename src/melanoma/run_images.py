@@ -12,6 +12,7 @@ from melanoma.config import Recipe
 from melanoma.data import domain_fitting
 from melanoma.data import manifest as manifests
 from melanoma.data import splits as splitting
+from melanoma.data.diagnoses import number_diagnosis
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits
 from melanoma.data.tables import write_table
@@ -168,5 +169,8 @@ def _select(images: RunImages, cache: ImageCache, spec: Preprocessing, split: st
     rows = np.flatnonzero(wanted)
     if len(np.unique(y_true[rows])) < 2:
         raise ManifestError(f"the {split} split does not hold images of both classes; give more images")
+    table = images.manifest.table.iloc[rows]
     source = np.unique(images.manifest.table["source"], return_inverse=True)[1][rows]
-    return ImageSet(cache, rows, y_true[rows], spec, source)
+    numbers = [number_diagnosis(*row) for row in zip(table["label"], table["y_true"], strict=True)]
+    diagnosis = np.array(numbers, dtype=np.int64)
+    return ImageSet(cache, rows, y_true[rows], spec, source, diagnosis)

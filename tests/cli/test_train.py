@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import require_extra, write_images
@@ -15,6 +16,8 @@ require_extra("tensorflow", "train")
 from typer.testing import CliRunner
 
 from melanoma.cli.main import app
+from melanoma.inference import bundle as bundles
+from melanoma.inference.network_file import find_layers
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +114,29 @@ def test_split_and_evaluate_write_their_files(workplace):
         "report.html",
         "test-looks.jsonl",
     }
+
+
+def test_fine_tuning_goes_on_from_the_shipped_network(workplace):
+    """As in docs/how-to/fine-tune.md, with small images and few of them."""
+    smaller = ["input.size=64", "augmentation.margin=8", "training.epochs=1", "training.draws=32"]
+    arguments = ["train", "images", "--recipe", "default", "--run-dir", "run", "--no-register", *TINY[2:]]
+    for value in ("model.weights=shipped", *smaller):
+        arguments += ["--set", value]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    before, after = (
+        [
+            layer.weights[0].values
+            for layer in find_layers(bytearray(bundles.load(folder).network.read_bytes()))
+        ]
+        for folder in (bundles.default_folder(), "run/bundle")
+    )
+    np.testing.assert_allclose(before[0], after[0], rtol=1e-3)  # frozen
+    assert [kernel.shape for kernel in before] == [kernel.shape for kernel in after]
+    moved = [
+        float(np.abs(one.astype(np.float32) - other).max()) for one, other in zip(before, after, strict=True)
+    ]
+    assert 1e-4 < max(moved) < 0.2  # trained on, and not from anew
 
 
 def test_models_summary_prints_the_original_network():

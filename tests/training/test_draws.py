@@ -7,11 +7,12 @@ from melanoma.training.draws import count_draws, draw_order
 # Source 0: 800 of one class and 100 of the other; source 1: 60 and 40; source 2: 25 of one class only.
 SOURCE = np.repeat([0, 0, 1, 1, 2], [800, 100, 60, 40, 25])
 Y_TRUE = np.repeat([0, 1, 0, 1, 1], [800, 100, 60, 40, 25]).astype(np.float32)
+DIAGNOSIS = np.repeat([0, 1, 2, 0, 2, 2], [720, 80, 100, 60, 40, 25])  # of the 800, 80 are another diagnosis
 
 
 def draw(seed=0, **values):
     config = TrainingConfig(**values)
-    return draw_order(Y_TRUE, SOURCE, config, np.random.default_rng(seed)), config
+    return draw_order(Y_TRUE, SOURCE, DIAGNOSIS, config, np.random.default_rng(seed)), config
 
 
 def test_every_image_once():
@@ -32,12 +33,18 @@ def test_balanced_draws_make_classes_alike_within_a_source_and_sources_by_the_ro
     assert share[2, 0] == 0
 
 
+def test_diagnoses_of_a_class_are_drawn_by_the_root_of_their_number():
+    order, _ = draw(draw="balanced", draws=40_000)
+    times = np.bincount(DIAGNOSIS[order[(SOURCE[order] == 0) & (Y_TRUE[order] == 0)]])
+    assert times[0] / times[1] == pytest.approx(np.sqrt(720 / 80), rel=0.05)
+
+
 def test_no_image_comes_again_before_all_of_its_kind_did():
     order, _ = draw(draw="balanced", draws=3000)
     times = np.bincount(order, minlength=len(SOURCE))
     for source in range(3):
-        for y_true in (0, 1):
-            kind = times[(source == SOURCE) & (y_true == Y_TRUE)]
+        for diagnosis in range(3):
+            kind = times[(source == SOURCE) & (diagnosis == DIAGNOSIS)]
             assert len(kind) == 0 or np.ptp(kind) <= 1
 
 

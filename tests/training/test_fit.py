@@ -8,6 +8,7 @@ from conftest import require_extra
 require_extra("tensorflow", "train")
 
 import keras
+from sklearn.metrics import roc_auc_score
 
 from melanoma.config import Recipe, parse_recipe
 from melanoma.errors import RunError
@@ -50,7 +51,9 @@ class StopAfter(Progress):
 
 def image_set(first: int, last: int) -> ImageSet:
     rows = np.arange(first, last)
-    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows)
+    y_true = (rows % 2).astype(np.float32)
+    diagnosis = np.where(rows % 2, 0, np.where(rows % 4, 1, -1))
+    return ImageSet(Images(), rows, y_true, Preprocessing(32), 0 * rows, diagnosis)
 
 
 def recipe(**training: object) -> Recipe:
@@ -65,9 +68,9 @@ def run(folder, chosen: Recipe, progress: Progress | None = None, seed: int = 5)
     )
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_stopping_and_resuming_gives_the_same_bits(tmp_path, keep):
-    chosen = recipe(keep=keep)
+@pytest.mark.parametrize(("keep", "diagnosis_loss"), [("last", 0.0), ("best", 0.5)])
+def test_stopping_and_resuming_gives_the_same_bits(tmp_path, keep, diagnosis_loss):
+    chosen = recipe(keep=keep, diagnosis_loss=diagnosis_loss)
     model, state = run(tmp_path / "whole", chosen)
     for epoch in (1, 2):
         folder = tmp_path / f"stopped-{epoch}"
@@ -88,6 +91,31 @@ def test_it_learns(tmp_path):
     _, state = run(tmp_path, recipe(epochs=12))
     assert state.history[-1]["val_auroc"] > 0.95
     assert [row["epoch"] for row in state.history] == list(range(1, 13))
+
+
+def test_a_second_loss_teaches_diagnoses_and_leaves_no_trace(tmp_path):
+    model, _ = run(tmp_path, recipe(epochs=12, diagnosis_loss=1.0))
+    plain = create_model(recipe().model, recipe().input)
+    assert [weight.shape for weight in model.get_weights()] == [
+        weight.shape for weight in plain.get_weights()
+    ]
+    assert len(model.outputs) == 1
+    trained, _ = load_checkpoint(tmp_path)
+    images = image_set(44, 64)
+    with fitting.averaged_weights(trained):
+        outputs = trained.predict_on_batch(images.batch(np.arange(20))[0] * np.float32(1 / 255))
+    np.testing.assert_allclose(
+        model.predict_on_batch(images.batch(np.arange(20))[0] * np.float32(1 / 255)),
+        outputs["logit"],
+        atol=1e-5,
+    )
+    odds = outputs["diagnosis"][:, 1] - outputs["diagnosis"][:, 0]
+    assert set(images.diagnosis) == {-1, 0, 1}
+    assert roc_auc_score(images.diagnosis[images.diagnosis >= 0], odds[images.diagnosis >= 0]) > 0.95
+    assert np.mean(odds[images.diagnosis == -1]) > np.mean(
+        odds[images.diagnosis == 0]
+    )  # not taken for the first
+    assert outputs["diagnosis"].argmax(axis=1).max() <= 1  # the five others never come up
 
 
 def test_best_keeps_the_epoch_of_the_lowest_validation_loss(tmp_path, monkeypatch):
@@ -138,7 +166,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do(tmp_path):
 
     chosen = parse_recipe({**TEMPLATE, "optimizer": {"name": "adam", "learning_rate": 1e30}}, "test")
     rows = np.arange(32)
-    images = ImageSet(Broken(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows)
+    images = ImageSet(Broken(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows, 0 * rows)
     make_deterministic(0)
     with pytest.raises(RunError, match="learning_rate"):
         fit(create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)

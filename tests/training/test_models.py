@@ -289,6 +289,16 @@ def test_weights_that_cannot_be_had_are_one_line(model, message, tmp_path, poole
     assert "\n" not in str(caught.value)
 
 
+def test_a_download_that_fails_is_one_line(monkeypatch):
+    def fail(**_: object) -> keras.Model:
+        raise Exception("URL fetch failure on https://somewhere: None -- no route to host\n")  # noqa: TRY002, as Keras does
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    with pytest.raises(ConfigError, match=r"cannot be downloaded here.*model.weights=FILE") as caught:
+        create_model(ModelConfig(name="mobilenet_v2", weights="imagenet"), POOLED)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_scale_that_the_weights_do_not_know_is_refused():
     with pytest.raises(ConfigError, match="minus_one_one"):
         create_model(ModelConfig(name="mobilenet_v2"), InputConfig(size=48))

@@ -25,17 +25,17 @@ class Images:
 @pytest.fixture
 def images() -> ImageSet:
     rows = np.array([3, 1, 9, 4, 7, 20, 11])
-    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(8), 0 * rows)
+    return ImageSet(Images(), rows, (rows % 2).astype(np.float32), Preprocessing(8), 0 * rows, 0 * rows)
 
 
 def epoch(images: ImageSet, seed: int = 0, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
     batches = list(training_batches(images, RECIPE, seed=seed, epoch=number))
-    assert [len(y_true) for _, y_true in batches] == [3, 3, 1]
+    assert [len(y_true) for _, y_true, _ in batches] == [3, 3, 1]
     return tuple(np.concatenate(column) for column in zip(*batches, strict=True))
 
 
 def test_an_epoch_holds_every_image_once_with_its_label(images):
-    pixels, y_true = epoch(images)
+    pixels, y_true, _ = epoch(images)
     rows = np.rint(pixels[:, 0, 0, 0] * 255).astype(int)
     assert sorted(rows) == sorted(images.rows)
     np.testing.assert_array_equal(y_true[:, 0], rows % 2)

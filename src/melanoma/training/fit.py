@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from melanoma.config import OptimizerConfig, Recipe
+from melanoma.data.diagnoses import UNKNOWN
 from melanoma.errors import RunError
 from melanoma.training.draws import count_draws
-from melanoma.training.pipeline import Batch, ImageSet, plain_batches, prefetch, training_batches
+from melanoma.training.models import add_diagnosis_head, drop_diagnosis_head
+from melanoma.training.pipeline import ImageSet, TrainingBatch, plain_batches, prefetch, training_batches
 
 if TYPE_CHECKING:
     import keras
@@ -68,6 +70,8 @@ def fit(
         model, state = restored
     else:
         state = State()
+        if recipe.training.diagnosis_loss:
+            model = add_diagnosis_head(model)
         compile_model(model, recipe, steps)
     while state.epoch < recipe.training.epochs:
         batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
@@ -94,20 +98,31 @@ def make_deterministic(seed: int) -> None:
 
 
 def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) -> None:
-    """Attach loss, metrics and the optimiser with its schedule. The model must give logits."""
+    """Attach loss, metrics and the optimiser with its schedule.
+
+    The model gives logits, and those of the diagnoses if it has a head for them.
+    """
     import keras
 
+    binary = keras.losses.BinaryCrossentropy(
+        from_logits=True, label_smoothing=recipe.training.label_smoothing
+    )
+    accuracy = [keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")]
+    optimizer = _create_optimizer(recipe, steps_per_epoch)
+    if len(model.outputs) == 1:
+        model.compile(optimizer=optimizer, loss=binary, metrics=accuracy)
+        return
     model.compile(
-        optimizer=_create_optimizer(recipe, steps_per_epoch),
-        loss=keras.losses.BinaryCrossentropy(
-            from_logits=True, label_smoothing=recipe.training.label_smoothing
-        ),
-        metrics=[keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")],
+        optimizer=optimizer,
+        loss={"logit": binary, "diagnosis": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        loss_weights={"logit": 1.0, "diagnosis": recipe.training.diagnosis_loss},
+        metrics={"logit": accuracy},
     )
 
 
 def predict_logits(model: "keras.Model", images: ImageSet) -> NDArray[np.float64]:
     """Logit (n,) of unchanged images, with the weights as they are."""
+    model = drop_diagnosis_head(model)
     with prefetch(plain_batches(images, EVALUATION_BATCH)) as batches:
         return np.concatenate(
             [model.predict_on_batch(pixels)[:, 0] for pixels, _ in batches], dtype=np.float64
@@ -207,12 +222,12 @@ def _seed_generators(model: "keras.Model", seed: int, epoch: int) -> None:
 
 
 def _train_epoch(
-    model: "keras.Model", epoch_batches: Iterator[Batch], steps: int, epoch: int, progress: Progress
+    model: "keras.Model", epoch_batches: Iterator[TrainingBatch], steps: int, epoch: int, progress: Progress
 ) -> Row:
     seen, sums = 0, dict.fromkeys(("loss", "accuracy"), 0.0)
     with prefetch(epoch_batches) as batches:
-        for step, (pixels, y_true) in enumerate(batches):
-            figures = model.train_on_batch(pixels, y_true, return_dict=True)
+        for step, (pixels, y_true, diagnosis) in enumerate(batches):
+            figures = _train_batch(model, pixels, y_true, diagnosis)
             seen += len(y_true)
             sums = {name: total + float(figures[name]) * len(y_true) for name, total in sums.items()}
             progress.on_batch(epoch, step + 1, steps, {name: total / seen for name, total in sums.items()})
@@ -220,6 +235,25 @@ def _train_epoch(
     if not math.isfinite(row["loss"]):
         raise RunError(f"the loss in epoch {epoch + 1} is not finite; lower optimizer.learning_rate")
     return row
+
+
+def _train_batch(
+    model: "keras.Model",
+    pixels: NDArray[np.float32],
+    y_true: NDArray[np.float32],
+    diagnosis: NDArray[np.int64],
+) -> Row:
+    """One step; loss and accuracy of the epoch so far. Images of unknown diagnosis train the one output only."""
+    if len(model.outputs) == 1:
+        return dict(model.train_on_batch(pixels, y_true, return_dict=True))
+    known = (diagnosis != UNKNOWN).astype(np.float32)
+    figures = model.train_on_batch(
+        pixels,
+        {"logit": y_true, "diagnosis": np.maximum(diagnosis, 0)},
+        sample_weight={"logit": np.ones(len(y_true), np.float32), "diagnosis": known},
+        return_dict=True,
+    )
+    return {"loss": figures["loss"], "accuracy": figures["logit_accuracy"]}
 
 
 def _record(state: State, row: Row) -> None:
@@ -230,7 +264,7 @@ def _record(state: State, row: Row) -> None:
 
 
 def _kept(folder: Path, model: "keras.Model", state: State, recipe: Recipe) -> "keras.Model":
-    """The model of the kept epoch, its weights averaged where the optimiser keeps an average."""
+    """The model of the kept epoch with one output, its weights averaged where the optimiser keeps an average."""
     import keras
 
     if recipe.training.keep == "best" and state.best_epoch != state.epoch:
@@ -238,7 +272,7 @@ def _kept(folder: Path, model: "keras.Model", state: State, recipe: Recipe) -> "
     with averaged_weights(model):
         weights = model.get_weights()
     model.set_weights(weights)
-    return model
+    return drop_diagnosis_head(model)
 
 
 def _checkpoint(folder: Path, epoch: int) -> Path:

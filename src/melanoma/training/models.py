@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melanoma.config import InputConfig, ModelConfig
+from melanoma.data.diagnoses import DIAGNOSES
 from melanoma.errors import ConfigError
 from melanoma.training.folding import fold_normalisation
 from melanoma.training.weights import check_weights, is_whole, load_trunk, take_whole
@@ -30,6 +31,24 @@ def create_model(model: ModelConfig, image: InputConfig) -> "keras.Model":
     if is_whole(model.weights):
         take_whole(network, model.weights)
     return network
+
+
+def add_diagnosis_head(model: "keras.Model") -> "keras.Model":
+    """The same network with a second output to train with: logits (n, k) of `DIAGNOSES` beside `logit` (n, 1)."""
+    import keras
+
+    logit = model.layers[-1]
+    diagnosis = keras.layers.Dense(len(DIAGNOSES), name="diagnosis")(logit.input)
+    return keras.Model(model.inputs, {"logit": model.outputs[0], "diagnosis": diagnosis}, name=model.name)
+
+
+def drop_diagnosis_head(model: "keras.Model") -> "keras.Model":
+    """The network with its one output, sharing all weights with `model`."""
+    import keras
+
+    if len(model.outputs) == 1:
+        return model
+    return keras.Model(model.inputs, model.get_layer("logit").output, name=model.name)
 
 
 def create_inference_model(model: "keras.Model", views: int = 1) -> "keras.Model":
@@ -135,18 +154,28 @@ def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
     import keras
     from keras import layers
 
-    trunk = keras.applications.MobileNetV2(
-        input_shape=(image.size, image.size, 3),
-        include_top=False,
-        weights="imagenet" if model.weights == "imagenet" else None,
-    )
-    if model.weights not in ("imagenet", "none") and not is_whole(model.weights):
-        load_trunk(trunk, Path(model.weights))
+    trunk = _load_pretrained(keras.applications.MobileNetV2, model.weights, (image.size, image.size, 3))
     trunk = fold_normalisation(trunk)
     features = layers.GlobalAveragePooling2D()(trunk.output)
     if model.dropout:
         features = layers.Dropout(model.dropout)(features)
     return keras.Model(trunk.input, layers.Dense(1, name="logit")(features), name="mobilenet_v2")
+
+
+def _load_pretrained(build: Any, weights: str, shape: tuple[int, int, int]) -> "keras.Model":
+    """A network of `keras.applications` without its top, with the weights that a recipe names for it."""
+    if weights == "imagenet":
+        try:
+            return build(input_shape=shape, include_top=False, weights="imagenet")
+        except Exception as error:  # Keras raises nothing more definite when it cannot download
+            raise ConfigError(
+                "ImageNet's weights cannot be downloaded here; fetch them elsewhere and name the file: "
+                f"--set model.weights=FILE ({' '.join(str(error).split())[:200]})"
+            ) from error
+    trunk = build(input_shape=shape, include_top=False, weights=None)
+    if weights != "none" and not is_whole(weights):
+        load_trunk(trunk, Path(weights))
+    return trunk
 
 
 def _freeze(network: "keras.Model", last: str) -> None:

@@ -18,13 +18,14 @@ from melanoma.training.draws import draw_order
 
 T = TypeVar("T")
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,).
 
-    `source`: a number for each collection, int64 (n,).
+    `source`: a number for each collection, `diagnosis`: see `data.diagnoses.number_diagnosis`, both int64 (n,).
     """
 
     cache: ImageCache
@@ -32,6 +33,7 @@ class ImageSet:
     y_true: NDArray[np.float32]
     spec: Preprocessing
     source: NDArray[np.int64]
+    diagnosis: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -41,14 +43,16 @@ class ImageSet:
         return self.cache.read(self.rows[index]), self.y_true[index, None]
 
 
-def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[Batch]:
-    """One epoch: images in an order and with changes drawn from (seed, epoch, batch)."""
-    order = draw_order(images.y_true, images.source, recipe.training, np.random.default_rng([seed, epoch]))
+def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[TrainingBatch]:
+    """One epoch: images in an order and with changes drawn from (seed, epoch, batch), labels and diagnoses (n,)."""
+    rng = np.random.default_rng([seed, epoch])
+    order = draw_order(images.y_true, images.source, images.diagnosis, recipe.training, rng)
     batch_size = recipe.training.batch_size
     for number, start in enumerate(range(0, len(order), batch_size)):
-        pixels, y_true = images.batch(order[start : start + batch_size])
+        index = order[start : start + batch_size]
+        pixels, y_true = images.batch(index)
         changed = augment(pixels, recipe.augmentation, np.random.default_rng([seed, epoch, number]))
-        yield scale(changed, images.spec), y_true
+        yield scale(changed, images.spec), y_true, images.diagnosis[index]
 
 
 def plain_batches(images: ImageSet, batch_size: int) -> Iterator[Batch]:
