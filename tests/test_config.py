@@ -6,7 +6,7 @@ from melanoma.errors import ConfigError
 
 
 def test_shipped_recipes_load():
-    assert {"original_cnn", "original_cnn_tuned"} <= set(shipped_recipes())
+    assert {"default", "original_cnn", "original_cnn_tuned"} <= set(shipped_recipes())
     for name in shipped_recipes():
         assert load_recipe(name).name == name
 
@@ -19,6 +19,14 @@ def test_original_recipe_is_what_the_original_describes():
     assert (changes.shift, changes.shear, changes.zoom, changes.rotation) == (0.2, 0.2, 0.2, 20)
     assert changes.horizontal_flip
     assert not changes.vertical_flip
+
+
+def test_the_default_recipe_lets_no_source_tell_the_class():
+    recipe = load_recipe("default")
+    assert recipe.training.draw == "balanced"
+    assert recipe.training.diagnosis_loss > 0
+    assert recipe.augmentation.frame > 0.5
+    assert recipe.evaluation.target_sensitivity >= 0.95
 
 
 def test_dump_reads_back_the_same(tmp_path):

@@ -190,6 +190,11 @@ def test_splits_of_a_file_say_what_is_judged(evaluate, collection, image_folder,
     line = json.loads((tmp_path / "out" / "test-looks.jsonl").read_text().splitlines()[0])
     assert (line["n"], line["splits"]) == (n_test, ["test"])
     assert evaluate(*data, "--splits", splits, "--split", "val")[1].count("looks at test images") == 0
+    assert evaluate(*data, "--splits", splits, "--split", "val", "--split", "calibration")[0] == 0
+    (report,) = saved(tmp_path)["evaluations"]
+    assert report["name"] == "val and calibration"
+    assert report["n"] == table["split"].isin(["val", "calibration"]).sum()
+    assert "'val' or 'none'" in evaluate(*data, "--split", "val", "--split", "none")[2]
 
 
 def test_one_source_is_judged_alone(evaluate, collection, image_folder, splits, predictions, tmp_path):

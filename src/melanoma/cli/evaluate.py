@@ -71,7 +71,10 @@ def evaluate(
     ),
     label: options.Labels = None,
     split: Annotated[
-        str | None, typer.Option(help="Only images that a given folder split, or --splits, names so.")
+        list[str] | None,
+        typer.Option(
+            help="Only images that a given folder split, or --splits, names so; several times for several."
+        ),
     ] = None,
     splits: Annotated[
         Path | None, typer.Option(help="Splits made by `melanoma split`, for --split and the groups.")
@@ -117,7 +120,7 @@ def _find_images(
     groups: Path | None,
     splits: Path | None,
     *,
-    split: str | None,
+    split: list[str] | None,
     source: str | None,
 ) -> _Images:
     from melanoma.data import manifest as manifests
@@ -129,14 +132,17 @@ def _find_images(
     if not rows.any():
         names = ", ".join(repr(one.name) for one in known.sources)
         raise ManifestError(f"no source is called {source!r}; there are {names}")
-    if split is not None:
-        rows &= called == split
+    if split:
+        rows &= called.isin(split)
         if not rows.any():
-            raise ManifestError(f"no image is given as {split!r}; leave --split out to judge all")
+            raise ManifestError(
+                f"no image is given as {' or '.join(map(repr, split))}; leave --split out to judge all"
+            )
     judged = known.subset(rows.to_numpy(copy=True))
     say(manifests.describe(judged))
     sources = source or ", ".join(one.name for one in known.sources)
-    name = sources if split is None else f"{split} of {source}" if source else split
+    parts = " and ".join(split or ())
+    name = f"{parts} of {source}" if parts and source else parts or sources
     return _Images(judged, known, found[rows].tolist(), called[rows], name)
 
 
