@@ -32,6 +32,7 @@ from melanoma.training import models
 from melanoma.training.draws import count_draws
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.pipeline import ImageSet
+from melanoma.training.weights import find_ancestor, locate_weights
 from melanoma.version import __version__
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | N
     listener = listener or Listener()
     default_tracking_uri(Path.cwd())  # refuses what cannot be an address
     _check_free(folder)
-    models.check(recipe.model, recipe.input)
+    recipe = recipe.model_copy(update={"model": locate_weights(recipe.model)})
+    models.try_out(recipe.model, recipe.input)
     images = run_images.find(request, recipe, listener)
     request = replace(
         request,
@@ -155,7 +157,7 @@ class _Run:
     def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[fitting.Row]]:
         fitting.make_deterministic(self.request.seed)
         model, state = fitting.fit(
-            models.create_model(self.recipe.model, self.recipe.input),
+            lambda: models.create_model(self.recipe.model, self.recipe.input),
             train,
             val,
             self.recipe,
@@ -234,19 +236,22 @@ class _Run:
 
 
 def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, Any]:
-    """The facts of a bundle."""
+    """The facts of a bundle; what it began with was trained on its sources too."""
+    own, began_with = [source.name for source in images.manifest.sources], find_ancestor(recipe.model.weights)
+    notice = request.notice or (began_with or {}).get("notice")
     return {
         "melanoma_version": __version__,
         "recipe": recipe.model_dump(),
         "seed": request.seed,
-        "sources": [source.name for source in images.manifest.sources],
+        "sources": list(dict.fromkeys([*own, *(began_with or {}).get("sources", [])])),
         "manifest_digest": images.manifest.digest,
         "splits_digest": images.splits.digest,
         "images": images.counts,
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},
         "licence": "Apache-2.0 (code); the weights follow the licences of their training images",
         "use": "Research only; not a medical device.",
-        **({"notice": request.notice} if request.notice else {}),
+        **({"began_with": began_with["digest"]} if began_with else {}),
+        **({"notice": notice} if notice else {}),
     }
 
 

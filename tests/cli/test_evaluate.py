@@ -194,7 +194,8 @@ def test_splits_of_a_file_say_what_is_judged(evaluate, collection, image_folder,
     (report,) = saved(tmp_path)["evaluations"]
     assert report["name"] == "val and calibration"
     assert report["n"] == table["split"].isin(["val", "calibration"]).sum()
-    assert "'val' or 'none'" in evaluate(*data, "--split", "val", "--split", "none")[2]
+    code, _, err = evaluate(*data, "--splits", splits, "--split", "val", "--split", "vall")
+    assert (code, "no image is given as 'vall'" in err) == (2, True)
 
 
 def test_one_source_is_judged_alone(evaluate, collection, image_folder, splits, predictions, tmp_path):

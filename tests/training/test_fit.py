@@ -62,9 +62,14 @@ def recipe(**training: object) -> Recipe:
 
 def run(folder, chosen: Recipe, progress: Progress | None = None, seed: int = 5):
     make_deterministic(seed)
-    model = create_model(chosen.model, chosen.input)
     return fit(
-        model, image_set(0, 44), image_set(44, 64), chosen, seed=seed, folder=folder, progress=progress
+        lambda: create_model(chosen.model, chosen.input),
+        image_set(0, 44),
+        image_set(44, 64),
+        chosen,
+        seed=seed,
+        folder=folder,
+        progress=progress,
     )
 
 
@@ -169,7 +174,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do(tmp_path):
     images = ImageSet(Broken(), rows, (rows % 2).astype(np.float32), Preprocessing(32), 0 * rows, 0 * rows)
     make_deterministic(0)
     with pytest.raises(RunError, match="learning_rate"):
-        fit(create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)
+        fit(lambda: create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["state.json", "model.keras"])

@@ -193,7 +193,7 @@ def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path
     keras.utils.set_random_seed(3)
     scale = "minus_one_one" if name == "mobilenet_v2" else "zero_one"
     model = create_model(ModelConfig(name=name), InputConfig(size=48, scale=scale))
-    plain = create_inference_model(model, 8)
+    averaged = create_inference_model(model, 8)
     one = create_inference_model(model)
     image = pixels[:1]
     turned = [image, image[:, :, ::-1], image[:, ::-1], image[:, ::-1, ::-1]]
@@ -201,12 +201,12 @@ def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path
         np.swapaxes(view, 1, 2) for view in (image, image[:, :, ::-1], image[:, ::-1], image[:, ::-1, ::-1])
     ]
     outputs = [one.predict_on_batch(np.ascontiguousarray(view)) for view in turned]
-    mean = plain.predict_on_batch(image)
+    mean = averaged.predict_on_batch(image)
     np.testing.assert_allclose(mean["logit"], np.mean([o["logit"] for o in outputs], axis=0), atol=1e-5)
     np.testing.assert_allclose(
         mean["embedding"], np.mean([o["embedding"] for o in outputs], axis=0), atol=1e-5
     )
-    again = plain.predict_on_batch(np.ascontiguousarray(image[:, :, ::-1]))
+    again = averaged.predict_on_batch(np.ascontiguousarray(image[:, :, ::-1]))
     np.testing.assert_allclose(again["logit"], mean["logit"], atol=1e-5)
     np.testing.assert_allclose(again["heatmap"], mean["heatmap"][:, :, ::-1], atol=1e-5)
     export_litert(model, tmp_path / "network.tflite", views=8)
@@ -234,7 +234,12 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "quantize", "precision"),
-    [("original_cnn", "int8_weights", 0.01), ("mobilenet_v2", "float16", 1e-3), ("mobilenet_v2", "none", 0)],
+    [
+        ("original_cnn", "int8_weights", 0.01),
+        ("mobilenet_v2", "float16", 1e-3),
+        ("mobilenet_v2", "none", 0),
+        ("mobilenet_v2", "int8_weights", 0.01),
+    ],
 )
 def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision, tmp_path):
     keras.utils.set_random_seed(5)
@@ -246,7 +251,7 @@ def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision,
         tmp_path / "bundle",
         tmp_path / "network.tflite",
         name="a bundle",
-        preprocessing=Preprocessing(48),
+        preprocessing=Preprocessing(48, scale=image.scale),
         calibration=Calibration(1, 0, 0.5, 10),
         operating_point=OperatingPoint(0.5, 0.9, 0.9, 0.5, 5, 5),
         facts={},
@@ -274,7 +279,7 @@ def test_training_begins_with_the_bundle_that_ships():
         (ModelConfig(name="mobilenet_v2", weights="{folder}"), "holds no model.keras"),
         (ModelConfig(name="mobilenet_v2", weights="{folder}/note.txt"), "do not fit"),
         (ModelConfig(weights="{folder}/other"), "do not fit original_cnn"),
-        (ModelConfig(name="mobilenet_v2", weights="{folder}/bundle"), "no weights for the layer"),
+        (ModelConfig(name="mobilenet_v2", weights="{folder}/bundle"), "input.scale is zero_one, not minus"),
     ],
 )
 def test_weights_that_cannot_be_had_are_one_line(model, message, tmp_path, pooled_model, bundle_copy):
@@ -294,7 +299,9 @@ def test_a_download_that_fails_is_one_line(monkeypatch):
         raise Exception("URL fetch failure on https://somewhere: None -- no route to host\n")  # noqa: TRY002, as Keras does
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    with pytest.raises(ConfigError, match=r"cannot be downloaded here.*model.weights=FILE") as caught:
+    with pytest.raises(
+        ConfigError, match=r"cannot be loaded or downloaded here.*model.weights=FILE"
+    ) as caught:
         create_model(ModelConfig(name="mobilenet_v2", weights="imagenet"), POOLED)
     assert "\n" not in str(caught.value)
 

@@ -133,11 +133,13 @@ def _find_images(
         names = ", ".join(repr(one.name) for one in known.sources)
         raise ManifestError(f"no source is called {source!r}; there are {names}")
     if split:
+        split = list(dict.fromkeys(split))
+        missing = [name for name in split if not (called == name).any()]
+        if missing:
+            raise ManifestError(f"no image is given as {missing[0]!r}; leave --split out to judge all")
         rows &= called.isin(split)
         if not rows.any():
-            raise ManifestError(
-                f"no image is given as {' or '.join(map(repr, split))}; leave --split out to judge all"
-            )
+            raise ManifestError(f"no image of {source!r} is given as {' or '.join(split)}")
     judged = known.subset(rows.to_numpy(copy=True))
     say(manifests.describe(judged))
     sources = source or ", ".join(one.name for one in known.sources)

@@ -6,9 +6,11 @@ UNKNOWN = -1
 DIAGNOSES = {
     "melanoma": "mel, melanoma",  # by the class alone
     "nevus": "nv, nevus, naevus, melanocytic nevus, common nevus, atypical nevus, dysplastic nevus",
-    "benign keratosis": "bkl, benign keratosis, sk, seborrheic keratosis, solar lentigo, lichen planus like keratosis",
+    "benign keratosis": "bkl, benign keratosis, pigmented benign keratosis, sk, seborrheic keratosis, solar lentigo, "
+    "lichen planus like keratosis",
     "basal cell carcinoma": "bcc, basal cell carcinoma",
-    "actinic keratosis": "akiec, ak, actinic keratosis, bowens disease, scc, squamous cell carcinoma",
+    "actinic keratosis": "akiec, ak, actinic keratosis, solar or actinic keratosis, bowens disease, bowen's disease, "
+    "scc, squamous cell carcinoma",
     "vascular lesion": "vasc, vascular lesion, angioma, angiokeratoma, hemangioma",
     "dermatofibroma": "df, dermatofibroma",
 }

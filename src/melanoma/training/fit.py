@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ class State:
 
 
 def fit(
-    model: "keras.Model",
+    create: Callable[[], "keras.Model"],
     train: ImageSet,
     val: ImageSet,
     recipe: Recipe,
@@ -57,7 +57,7 @@ def fit(
     folder: Path,
     progress: Progress | None = None,
 ) -> tuple["keras.Model", State]:
-    """Train, or go on from the last checkpoint in `folder`, and return the kept model with its history.
+    """Train what `create` makes, or the last checkpoint in `folder`, and return the kept model with its history.
 
     `keep: best` keeps the epoch of the lowest validation loss, `last` the last one. With the same seed,
     images and machine the weights are the same bit for bit, however often the run was killed and resumed.
@@ -69,16 +69,17 @@ def fit(
     if restored:
         model, state = restored
     else:
-        state = State()
+        model, state = create(), State()
         if recipe.training.diagnosis_loss:
             model = add_diagnosis_head(model)
         compile_model(model, recipe, steps)
+    judge = drop_diagnosis_head(model)
     while state.epoch < recipe.training.epochs:
         batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
         _seed_generators(model, seed, state.epoch)
         row = _train_epoch(model, batches, steps, state.epoch, progress)
         with averaged_weights(model):
-            figures = evaluate_logits(predict_logits(model, val), val.y_true)
+            figures = evaluate_logits(predict_logits(judge, val), val.y_true)
         row |= {f"val_{name}": value for name, value in figures.items()}
         _record(state, row)
         save_checkpoint(folder, model, state)
@@ -121,8 +122,7 @@ def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) ->
 
 
 def predict_logits(model: "keras.Model", images: ImageSet) -> NDArray[np.float64]:
-    """Logit (n,) of unchanged images, with the weights as they are."""
-    model = drop_diagnosis_head(model)
+    """Logit (n,) of unchanged images, with the weights as they are. The model has one output."""
     with prefetch(plain_batches(images, EVALUATION_BATCH)) as batches:
         return np.concatenate(
             [model.predict_on_batch(pixels)[:, 0] for pixels, _ in batches], dtype=np.float64
@@ -243,7 +243,10 @@ def _train_batch(
     y_true: NDArray[np.float32],
     diagnosis: NDArray[np.int64],
 ) -> Row:
-    """One step; loss and accuracy of the epoch so far. Images of unknown diagnosis train the one output only."""
+    """One step; loss and accuracy of this batch, melanoma against other.
+
+    Images of unknown diagnosis train the one output only.
+    """
     if len(model.outputs) == 1:
         return dict(model.train_on_batch(pixels, y_true, return_dict=True))
     known = (diagnosis != UNKNOWN).astype(np.float32)
@@ -253,7 +256,7 @@ def _train_batch(
         sample_weight={"logit": np.ones(len(y_true), np.float32), "diagnosis": known},
         return_dict=True,
     )
-    return {"loss": figures["loss"], "accuracy": figures["logit_accuracy"]}
+    return {"loss": figures["logit_loss"], "accuracy": figures["logit_accuracy"]}
 
 
 def _record(state: State, row: Row) -> None:

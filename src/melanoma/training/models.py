@@ -20,6 +20,16 @@ def check(model: ModelConfig, image: InputConfig) -> None:
         raise ConfigError("mobilenet_v2 needs input.scale minus_one_one")
 
 
+def try_out(model: ModelConfig, image: InputConfig) -> None:
+    """Raise ConfigError when a network cannot be had so, even where only building it can tell."""
+    check(model, image)
+    if model.weights != "none" or model.frozen_until:
+        import keras
+
+        create_model(model, image)
+        keras.utils.clear_session()  # the network that is trained gets the same layer names
+
+
 def create_model(model: ModelConfig, image: InputConfig) -> "keras.Model":
     """A network to train: float32 (n, size, size, 3), scaled, to logit (n, 1).
 
@@ -29,7 +39,7 @@ def create_model(model: ModelConfig, image: InputConfig) -> "keras.Model":
     network = BUILDERS[model.name](model, image)
     _freeze(network, model.frozen_until)
     if is_whole(model.weights):
-        take_whole(network, model.weights)
+        take_whole(network, model.weights, image.scale)
     return network
 
 
@@ -169,7 +179,7 @@ def _load_pretrained(build: Any, weights: str, shape: tuple[int, int, int]) -> "
             return build(input_shape=shape, include_top=False, weights="imagenet")
         except Exception as error:  # Keras raises nothing more definite when it cannot download
             raise ConfigError(
-                "ImageNet's weights cannot be downloaded here; fetch them elsewhere and name the file: "
+                "ImageNet's weights cannot be loaded or downloaded here; fetch them elsewhere and name the file: "
                 f"--set model.weights=FILE ({' '.join(str(error).split())[:200]})"
             ) from error
     trunk = build(input_shape=shape, include_top=False, weights=None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SHIPPED = "shipped"
+KEYWORDS = ("none", "imagenet", SHIPPED)
 _AXES = {"CONV_2D": (1, 2, 3, 0), "DEPTHWISE_CONV_2D": (1, 2, 3, 0), "FULLY_CONNECTED": (1, 0)}
 
 
@@ -27,7 +28,7 @@ def check_weights(model: ModelConfig) -> None:
     if model.weights in ("none", SHIPPED):
         return
     path = Path(model.weights)
-    if path.is_dir():
+    if is_whole(model.weights):
         if not ((path / "model.keras").is_file() or (path / bundles.NETWORK).is_file()):
             raise ConfigError(
                 f"model.weights {path} holds no model.keras and no {bundles.NETWORK}; name the folder of a finished "
@@ -45,18 +46,41 @@ def check_weights(model: ModelConfig) -> None:
 
 def is_whole(weights: str) -> bool:
     """True when `model.weights` names a whole network, and not a pretrained trunk or nothing."""
-    return weights == SHIPPED or Path(weights).is_dir()
+    return weights == SHIPPED or (weights not in KEYWORDS and Path(weights).is_dir())
 
 
-def take_whole(network: "keras.Model", weights: str) -> None:
-    """All weights of a finished run or of a bundle with the same network. Raises ConfigError."""
-    folder = bundles.default_folder() if weights == SHIPPED else Path(weights)
+def locate_weights(model: ModelConfig) -> ModelConfig:
+    """The same with an absolute path, so that a run can be resumed from anywhere."""
+    if model.weights in KEYWORDS:
+        return model
+    return model.model_copy(update={"weights": str(Path(model.weights).expanduser().absolute())})
+
+
+def find_ancestor(weights: str) -> dict[str, Any] | None:
+    """Digest, training sources and notice of the bundle that `model.weights` names; None where there is none."""
+    if not is_whole(weights):
+        return None
+    folder = _find_folder(weights)
+    try:
+        found = bundles.load(folder / "bundle" if (folder / "model.keras").is_file() else folder)
+    except BundleError:
+        return None
+    kept = {name: found.facts[name] for name in ("sources", "notice") if name in found.facts}
+    return {"digest": found.digest, **kept}
+
+
+def take_whole(network: "keras.Model", weights: str, scale: str) -> None:
+    """All weights of a finished run or of a bundle with the same network; `scale`: the network's range of values.
+
+    Raises ConfigError, and BundleError for a damaged bundle.
+    """
+    folder = _find_folder(weights)
     try:
         if (folder / "model.keras").is_file():
             _take_run(network, folder / "model.keras")
         else:
-            _take_bundle(network, bundles.load(folder))
-    except (OSError, ValueError, BundleError) as error:
+            _take_bundle(network, bundles.load(folder), scale)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"model.weights {weights} do not fit {network.name}: {_one_line(error)}") from error
 
 
@@ -68,14 +92,20 @@ def load_trunk(trunk: "keras.Model", path: Path) -> None:
         raise ConfigError(f"model.weights {path} do not fit {trunk.name}: {_one_line(error)}") from error
 
 
+def _find_folder(weights: str) -> Path:
+    return bundles.default_folder() if weights == SHIPPED else Path(weights)
+
+
 def _take_run(network: "keras.Model", path: Path) -> None:
     import keras
 
     network.set_weights(keras.models.load_model(path).get_weights())
 
 
-def _take_bundle(network: "keras.Model", bundle: bundles.Bundle) -> None:
+def _take_bundle(network: "keras.Model", bundle: bundles.Bundle, scale: str) -> None:
     """The weights that stand in a bundle's network, in the precision they were stored in."""
+    if bundle.preprocessing.scale != scale:
+        raise ValueError(f"its input.scale is {bundle.preprocessing.scale}, not {scale}")
     stored = _list_kernels(bytearray(bundle.network.read_bytes()))
     layers = [layer for layer in network.layers if layer.weights]
     for layer in layers:
@@ -116,7 +146,9 @@ def _widen(stored: Weights) -> Floats:
     values: Floats = stored.values.astype(np.float32)
     if not len(stored.scale):
         return values
-    axis = next(axis for axis in (0, -1) if values.shape[axis] == len(stored.scale))
+    axis = next((axis for axis in (0, -1) if values.shape[axis] == len(stored.scale)), None)
+    if axis is None:
+        raise ValueError("it has scales of another layout than one for each output channel")
     shape = [1] * values.ndim
     shape[axis] = -1
     return values * stored.scale.reshape(shape)
