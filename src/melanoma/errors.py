@@ -12,7 +12,8 @@ MelanomaError
 │   ├── DownloadError        something that cannot be fetched
 │   ├── MissingExtraError    an optional part of the package is not installed
 │   ├── RunError             a run folder that is in use, or cannot be resumed
-│   └── OutputError          a result cannot be written
+│   ├── OutputError          a result cannot be written
+│   └── RefusalError         a request that a server refuses
 ├── TrackingError            MLflow could not be reached; training goes on without it
 └── WorkerError              a process of ours was killed
 """
@@ -71,6 +72,19 @@ class RunError(UserError):
 
 class OutputError(UserError):
     """A result cannot be written."""
+
+
+class RefusalError(UserError):
+    """A request that a server refuses, with the HTTP status that says so.
+
+    `retry_after`: seconds after which to ask again, None where that would not help. 0 for a `status`: the server
+    could not be reached.
+    """
+
+    def __init__(self, message: str, status: int, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class TrackingError(MelanomaError):

@@ -17,9 +17,7 @@ import typer
 from melanoma.cli import streams
 from melanoma.errors import OutputError
 from melanoma.files import replacing
-from melanoma.inference import images
 from melanoma.inference.decision import Decision
-from melanoma.inference.explain import overlay
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.sources import ImageFile
@@ -75,9 +73,7 @@ def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
     """Save where the network looked as `folder/IMAGE_ID.png`."""
     from PIL import Image
 
-    image = images.load(file.path)
-    heatmap, spec = predictor.run(image).heatmap[0], predictor.bundle.preprocessing
-    picture = overlay(image, heatmap, spec, predictor.heat_box)
+    picture = predictor.explain(file.path)
     target = folder / f"{file.image_id}.png"
     with replacing(target) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")

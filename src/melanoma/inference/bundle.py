@@ -32,7 +32,7 @@ class Bundle:
     `digest`: sha256 of all that `bundle.json` says, the hashes of the other files among it, so it names the
     whole. `facts`: what describes the model and changes no prediction (training data, figures, versions,
     licence). `domain`: what dermoscopic images look like, None where it was not fitted. `format_version`: 1 had no
-    domain check and gives no hints on quality.
+    domain check and gives no hints on quality. `files`: sha256 of every other file, by name.
     """
 
     folder: Path
@@ -44,6 +44,14 @@ class Bundle:
     facts: Mapping[str, Any] = field(default_factory=dict)
     domain: Domain | None = field(default=None, compare=False, repr=False)  # named by the digest
     format_version: int = FORMAT_VERSION
+    files: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def read_network(self) -> bytes:
+        """The runtime network's bytes. Raises BundleError when they are not those the bundle was loaded with."""
+        content = _read(self.network)
+        if hashlib.sha256(content).hexdigest() != self.files[NETWORK]:
+            raise BundleError(f"{self.network} has changed since the bundle was loaded; load it again")
+        return content
 
     @property
     def network(self) -> Path:
@@ -76,6 +84,7 @@ def load(folder: str | Path) -> Bundle:
             facts=values.get("facts", {}),
             domain=_read_domain(folder / DOMAIN) if DOMAIN in values["files"] else None,
             format_version=values["format_version"],
+            files=values["files"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(

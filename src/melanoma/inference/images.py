@@ -58,19 +58,19 @@ def may_block(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def decode(data: bytes) -> RGB:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     """Decode an image file's bytes to RGB uint8 (h, w, 3), upright as its EXIF orientation says.
 
     Of an animation the first frame is taken; transparency is laid over black, as outside a dermatoscope's
     field of view; 16-bit grey is divided by 257; a damaged EXIF block counts as none. Raises ImageError on
-    anything that is no whole image in one of `FORMATS`, has a side under `MIN_SIDE` or more than `MAX_PIXELS`
+    anything that is no whole image in one of `FORMATS`, has a side under `MIN_SIDE` or more than `max_pixels`
     pixels, or pixels whose range no standard fixes (floating-point, 32-bit and signed integers).
     """
     if not data:
         raise ImageError("the file is empty")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return convert(picture)
+            return convert(picture, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
@@ -83,17 +83,17 @@ def decode(data: bytes) -> RGB:
         raise ImageError(f"damaged image: {' '.join(str(error).split())}") from error
 
 
-def convert(picture: Image.Image) -> RGB:
+def convert(picture: Image.Image, max_pixels: int = MAX_PIXELS) -> RGB:
     """An open Pillow image as RGB uint8 (h, w, 3); see `decode`. Raises ImageError, and what Pillow raises."""
-    check_size(*picture.size)
+    check_size(*picture.size, max_pixels)
     picture.load()  # before EXIF is read: TIFF's decoder applies the orientation itself
     return np.array(_to_rgb(_upright(picture)), dtype=np.uint8)
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     """Raise ImageError unless an image of so many pixels is one that this package judges."""
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width} x {height} is more than {MAX_PIXELS:,} pixels")
+    if width * height > max_pixels:
+        raise ImageError(f"{width} x {height} is more than {max_pixels:,} pixels")
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{width} x {height} pixels; each side must have at least {MIN_SIDE}")
 

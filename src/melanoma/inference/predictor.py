@@ -16,6 +16,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import rebase
 from melanoma.inference.decision import Decision, OperatingPoint, decide
+from melanoma.inference.explain import overlay
 from melanoma.inference.network_file import Box, find_heat_box
 from melanoma.inference.prediction import NetworkOutput, Prediction
 from melanoma.inference.preprocessing import prepare, scale
@@ -34,20 +35,27 @@ def load_predictor(
     prevalence: float | None = None,
     threads: int = 1,
     domain_check: bool = True,
+    max_pixels: int = images.MAX_PIXELS,
 ) -> "Predictor":
     """A predictor for the bundle in a folder, or for the one that ships with the package.
 
     `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use; without `domain_check`
-    every image that can be read is judged. Raises BundleError.
+    every image that can be read is judged; one with more than `max_pixels` counts as one that cannot be read. Raises
+    BundleError.
     """
     if isinstance(bundle, str) and bundle.startswith("models:/"):
         raise BundleError(f"fetch {bundle} from MLflow first, with melanoma.tracking.fetch_bundle")
     loaded = bundles.load(bundle if bundle is not None else bundles.default_folder())
-    return Predictor(loaded, prevalence=prevalence, threads=threads, domain_check=domain_check)
+    return Predictor(
+        loaded, prevalence=prevalence, threads=threads, domain_check=domain_check, max_pixels=max_pixels
+    )
 
 
 class Predictor:
-    """Judges images with one bundle. Safe to use from several threads."""
+    """Judges images with one bundle. Safe to use from several threads.
+
+    The bundle's files are read once, so they may be replaced while it works.
+    """
 
     def __init__(
         self,
@@ -56,13 +64,16 @@ class Predictor:
         prevalence: float | None = None,
         threads: int = 1,
         domain_check: bool = True,
+        max_pixels: int = images.MAX_PIXELS,
     ) -> None:
         if prevalence is not None and not 0 < prevalence < 1:
             raise ConfigError(f"a prevalence of {prevalence} makes no sense; give a share between 0 and 1")
         self.bundle = bundle
         self._prevalence = prevalence
         self._domain = bundle.domain if domain_check else None
-        self._network = LiteRtNetwork(bundle.network, threads)
+        self._max_pixels = max_pixels
+        self._content = bundle.read_network()
+        self._network = LiteRtNetwork(self._content, threads)
 
     @property
     def digest(self) -> str:
@@ -77,7 +88,7 @@ class Predictor:
     @cached_property
     def heat_box(self) -> Box:
         """The part of the network's input that the cells of its heat maps stand for."""
-        return find_heat_box(self.bundle.network.read_bytes())
+        return find_heat_box(self._content)
 
     def predict(self, image: AnyImage) -> Prediction:
         """Judge one image: a path, a file's bytes, a Pillow image, or RGB uint8 (h, w, 3).
@@ -91,7 +102,7 @@ class Predictor:
     def predict_file(self, file: ImageFile, image: AnyImage | None = None) -> Prediction:
         """Judge the image of a result row; `image` in place of the file's own path where given."""
         try:
-            rgb = _to_rgb(file.path if image is None else image)
+            rgb = self._to_rgb(file.path if image is None else image)
         except ImageError as error:
             return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
         y_prob = float(self.bundle.calibration.transform(self.run(rgb).logit)[0])
@@ -124,6 +135,27 @@ class Predictor:
         spec = self.bundle.preprocessing
         return self._network.run(scale(prepare(image, spec)[None], spec))
 
+    def explain(self, image: AnyImage) -> NDArray[np.uint8]:
+        """The image, RGB uint8 (h, w, 3), with where the network saw melanoma laid over it. Raises ImageError."""
+        rgb = self._to_rgb(image)
+        return overlay(rgb, self.run(rgb).heatmap[0], self.bundle.preprocessing, self.heat_box)
+
+    def _to_rgb(self, image: AnyImage) -> NDArray[np.uint8]:
+        if isinstance(image, bytes | bytearray | memoryview):
+            return images.decode(bytes(image), self._max_pixels)
+        if isinstance(image, Image.Image):
+            return images.convert(image, self._max_pixels)
+        if isinstance(image, np.ndarray):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ImageError(f"need RGB uint8 (h, w, 3), got {image.dtype} {image.shape}")
+            images.check_size(image.shape[1], image.shape[0], self._max_pixels)
+            return image
+        if isinstance(image, str | Path):
+            return images.decode(images.read_file(image), self._max_pixels)
+        raise TypeError(
+            f"give a path, bytes, a Pillow image or RGB uint8 (h, w, 3), not {type(image).__name__}"
+        )
+
     def _decide(self, y_prob: float, image: NDArray[np.uint8]) -> tuple[Decision, str]:
         """The decision, and why it is none, or what to know about the image."""
         refusal = self._domain.refuse(image) if self._domain is not None else ""
@@ -142,17 +174,3 @@ class Predictor:
     ) -> Prediction:
         return Prediction(file.source, file.path, file.image_id, y_prob, decision, reason, error, self.digest)
 
-
-def _to_rgb(image: AnyImage) -> NDArray[np.uint8]:
-    if isinstance(image, bytes | bytearray | memoryview):
-        return images.decode(bytes(image))
-    if isinstance(image, Image.Image):
-        return images.convert(image)
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ImageError(f"need RGB uint8 (h, w, 3), got {image.dtype} {image.shape}")
-        images.check_size(image.shape[1], image.shape[0])
-        return image
-    if isinstance(image, str | Path):
-        return images.load(image)
-    raise TypeError(f"give a path, bytes, a Pillow image or RGB uint8 (h, w, 3), not {type(image).__name__}")
