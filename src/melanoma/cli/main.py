@@ -19,6 +19,7 @@ from melanoma.cli import (
     export,
     models,
     predict,
+    serve,
     split,
     streams,
     stress,
@@ -45,6 +46,15 @@ EXTRAS = {
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
     "data": ("httpx", "kagglehub"),
+    "serve": (
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "h11",
+        "python_multipart",
+        "prometheus_client",
+        "fastapi_offline",
+    ),
 }
 
 app = typer.Typer(
@@ -65,6 +75,7 @@ app.command()(split.split)
 app.command()(train.train)
 app.command()(baseline.baseline)
 app.command()(export.export)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -9,6 +9,8 @@ import typer
 from melanoma.errors import ConfigError
 from melanoma.inference.predictor import Predictor, load_predictor
 
+MODELS = Path("~/.cache/melanoma/models")  # where bundles of the registry are kept
+
 Data = Annotated[
     list[str],
     typer.Argument(metavar="DATA...", help="Folder or CSV of labelled images, as PATH or NAME=PATH."),
@@ -51,7 +53,7 @@ def open_predictor(
     if bundle is not None and bundle.startswith("models:/"):
         from melanoma.tracking import fetch_bundle
 
-        bundle = str(fetch_bundle(bundle, Path.home() / ".cache" / "melanoma" / "models"))
+        bundle = str(fetch_bundle(bundle, MODELS.expanduser()))
     return load_predictor(bundle, prevalence=prevalence, domain_check=domain_check)
 
 

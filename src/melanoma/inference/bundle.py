@@ -23,6 +23,7 @@ FORMAT_VERSION = 2
 DESCRIPTION = "bundle.json"
 NETWORK = "network.tflite"
 DOMAIN = "domain.npz"
+CLASSES = ("other", "melanoma")
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def save(
     values = {
         "format_version": FORMAT_VERSION,
         "name": name,
-        "classes": ["other", "melanoma"],
+        "classes": list(CLASSES),
         "preprocessing": preprocessing.to_dict(),
         "calibration": calibration.to_dict(),
         "operating_point": operating_point.to_dict(),

@@ -85,6 +85,16 @@ class Predictor:
         """Where this bundle refers."""
         return self.bundle.operating_point
 
+    @property
+    def prevalence(self) -> float:
+        """The share of melanomas that the probabilities in its rows are calibrated to."""
+        return self.bundle.calibration.prevalence if self._prevalence is None else self._prevalence
+
+    @property
+    def checks_domain(self) -> bool:
+        """Whether an image that does not look dermoscopic is refused."""
+        return self._domain is not None
+
     @cached_property
     def heat_box(self) -> Box:
         """The part of the network's input that the cells of its heat maps stand for."""
@@ -173,4 +183,3 @@ class Predictor:
         self, file: ImageFile, y_prob: float | None, decision: Decision, reason: str = "", error: str = ""
     ) -> Prediction:
         return Prediction(file.source, file.path, file.image_id, y_prob, decision, reason, error, self.digest)
-

@@ -1,0 +1,1 @@
+"""The server: a bundle behind a REST API, without TensorFlow."""

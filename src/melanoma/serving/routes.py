@@ -1,0 +1,198 @@
+"""What can be asked."""
+
+import io
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from PIL import Image
+
+from melanoma.errors import ImageError, RefusalError
+from melanoma.inference.bundle import CLASSES
+from melanoma.inference.predictor import Predictor
+from melanoma.serving import problems
+from melanoma.serving.limits import Limits
+from melanoma.serving.live import LiveModel
+from melanoma.serving.metrics import MEDIA_TYPE, Metrics
+from melanoma.serving.pool import Pool
+from melanoma.serving.schemas import Health, Model, Row
+from melanoma.serving.uploads import FIELD, IMAGE_TYPES, Uploads
+from melanoma.version import __version__
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with."""
+
+    model: LiveModel
+    pool: Pool
+    uploads: Uploads
+    limits: Limits
+    metrics: Metrics
+
+
+def _get_service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Serving = Annotated[Service, Depends(_get_service)]
+BINARY = {"type": "string", "format": "binary"}
+
+
+def _describe_body(images: dict[str, Any], note: str) -> dict[str, Any]:
+    """The request body for OpenAPI, which cannot be told from a handler that reads the body itself."""
+    form = {
+        "type": "object",
+        "required": [FIELD],
+        "properties": {FIELD: images},
+        "additionalProperties": False,
+    }
+    raw = {kind: {"schema": BINARY} for kind in (*IMAGE_TYPES, "application/octet-stream")}
+    content = {"multipart/form-data": {"schema": form}, **raw}
+    return {"requestBody": {"required": True, "description": note, "content": content}}
+
+
+def _describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": WORDS[status], "content": content} for status in statuses}
+
+
+WORDS = {
+    400: "The request is no HTTP that can be read.",
+    401: "A key is needed.",
+    408: "The body took too long to come.",
+    413: "Too many bytes or images.",
+    415: "No content type that is taken.",
+    422: "No image that could be read.",
+    429: "Too many requests of this client at once.",
+    503: "Busy; Retry-After says when to try again.",
+    504: "It took too long.",
+}
+REFUSALS = _describe_problems(400, 401, 408, 413, 415, 422, 429, 503, 504)
+router = APIRouter()
+
+
+@router.post(
+    "/v1/predictions",
+    response_model=list[Row],
+    responses=REFUSALS,
+    openapi_extra=_describe_body({"type": "array", "minItems": 1, "items": BINARY}, "One image or several."),
+)
+async def predict(request: Request, service: Serving) -> Response:
+    """Judge images: probability of melanoma, and whether to refer. Research software, not a medical device.
+
+    One row an image, in their order. An image that cannot be read has `error` set; when that is so for all, the answer
+    is 422 and the rows stand in its `predictions`.
+    """
+    predictor = service.model.predictor
+    async with service.uploads.reading(request) as uploads:
+        if not uploads:
+            raise RefusalError(f"no image; give at least one in the field {FIELD}", 422)
+        jobs = [partial(predictor.predict_file, one.file, one.content) for one in uploads]
+        del uploads
+        rows = await service.pool.run(jobs, service.limits.answer_seconds)
+    for row in rows:
+        service.metrics.images.labels("error" if row.error else str(row.decision)).inc()
+    answers = [row.to_dict() for row in rows]
+    if all(row.error for row in rows):
+        detail = rows[0].error if len(rows) == 1 else f"{len(rows)} of {len(rows)} images could not be read"
+        return problems.answer(422, detail, request.state.request_id, predictions=answers)
+    return JSONResponse(answers)
+
+
+@router.post(
+    "/v1/explanations",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": BINARY}}, "description": "The overlay."},
+        **REFUSALS,
+    },
+    openapi_extra=_describe_body(
+        {"type": "array", "minItems": 1, "maxItems": 1, "items": BINARY}, "One image."
+    ),
+)
+async def explain(request: Request, service: Serving) -> Response:
+    """Where the network saw melanoma, laid over one image, as PNG of its size."""
+    predictor = service.model.predictor
+    async with service.uploads.reading(request) as uploads:
+        if len(uploads) != 1:
+            raise RefusalError(f"give one image, not {len(uploads)}", 422)
+        jobs = [partial(_draw, predictor, uploads[0].content)]
+        del uploads
+        (picture,) = await service.pool.run(jobs, service.limits.answer_seconds)
+    return Response(picture, media_type="image/png", headers={"X-Bundle-Digest": predictor.digest})
+
+
+@router.get("/v1/model", response_model=Model, responses=_describe_problems(401, 429, 503))
+async def describe(service: Serving) -> dict[str, Any]:
+    """The bundle that judges at this moment: operating point, versions, hashes, and what it says of itself."""
+    predictor, limits = service.model.predictor, asdict(service.limits)
+    bundle = predictor.bundle
+    return {
+        "name": bundle.name,
+        "bundle_digest": bundle.digest,
+        "format_version": bundle.format_version,
+        "melanoma_version": __version__,
+        "classes": list(CLASSES),
+        "operating_point": bundle.operating_point.to_dict(),
+        "calibration": bundle.calibration.to_dict(),
+        "prevalence": predictor.prevalence,
+        "preprocessing": bundle.preprocessing.to_dict(),
+        "domain_check": predictor.checks_domain,
+        "files": dict(bundle.files),
+        "facts": _hide_paths(bundle.facts),
+        "limits": limits,
+    }
+
+
+@router.get("/healthz", response_model=Health)
+async def check_health() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", response_model=Health, responses=_describe_problems(503))
+async def check_readiness(service: Serving) -> dict[str, str]:
+    """The next image would be taken."""
+    service.pool.check()
+    return {"status": "ready"}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **_describe_problems(401, 429, 503),
+    },
+)
+async def show_metrics(service: Serving) -> Response:
+    """Counters for Prometheus."""
+    return Response(service.metrics.render(), media_type=MEDIA_TYPE)
+
+
+def _draw(predictor: Predictor, content: bytes) -> bytes:
+    try:
+        picture = predictor.explain(content)
+    except ImageError as error:
+        raise RefusalError(str(error), 422) from error
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _hide_paths(value: Any) -> Any:
+    """The same with every absolute path cut to its last part: a bundle may say where its trainer's weights lay."""
+    if isinstance(value, dict):
+        return {key: _hide_paths(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_hide_paths(one) for one in value]
+    if isinstance(value, str):
+        for kind in (PurePosixPath, PureWindowsPath):
+            if kind(value).is_absolute():
+                return kind(value).name
+    return value
