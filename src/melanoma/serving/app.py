@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from melanoma.errors import RefusalError
 from melanoma.inference.predictor import Predictor
@@ -69,7 +70,8 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "X-Bundle-Digest", "Retry-After"],
         )
-    app.add_middleware(Observer, metrics=metrics, max_body=limits.max_body)
+    routes = frozenset(route.path for route in (*router.routes, *app.routes) if isinstance(route, Route))
+    app.add_middleware(Observer, routes=routes, metrics=metrics, max_body=limits.max_body)
     return app
 
 

@@ -16,7 +16,7 @@ try:
 except MelanomaError as error:
     sys.exit(str(error))
 """
-SECONDS = 600
+SECONDS = 120
 
 
 def is_registered(address: str | None) -> bool:

@@ -30,6 +30,11 @@ class Intake:
         self._done = self._done or not message.get("more_body", False)
         return message
 
+    async def wait_until_gone(self) -> None:
+        """Return when the client has closed the connection; to be called once its body is read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     async def drain(self) -> bool:
         """Read the rest and keep none of it; False when there is too much of it, or it takes too long.
 

@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,8 +31,9 @@ HEADERS = {
 class Observer:
     """The outermost layer of the app that is ours: nothing gets past it unseen."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body: int) -> None:
+    def __init__(self, app: ASGIApp, routes: Collection[str], metrics: Metrics, max_body: int) -> None:
         self._app = app
+        self._routes = routes  # any other path stays out of logs and counters: it may say anything
         self._metrics = metrics
         self._max_body = max_body
 
@@ -68,7 +70,7 @@ class Observer:
             self._note(scope, status, time.perf_counter() - began)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
+        route = scope["path"] if scope["path"] in self._routes else "other"
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._metrics.requests.labels(route, method, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)

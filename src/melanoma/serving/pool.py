@@ -4,7 +4,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -42,18 +42,27 @@ class Pool:
                 min(max(seconds, 1), 60),
             )
 
-    async def run(self, jobs: Sequence[Callable[[], Result]], seconds: float) -> list[Result]:
-        """The results in order; of jobs whose caller has gone, those that have not begun are dropped.
+    async def run(
+        self, jobs: Sequence[Callable[[], Result]], seconds: float, gone: Awaitable[object]
+    ) -> list[Result]:
+        """The results in order. Once nobody waits for them any more, jobs that have not begun are dropped.
 
-        Raises RefusalError when not all have a place, or when they take longer than `seconds`.
+        Raises RefusalError when not all have a place, take longer than `seconds`, or when `gone` comes before them.
         """
-        futures = self._submit(jobs)
+        left = asyncio.ensure_future(gone)
+        futures: list[Future[Result]] = []
         try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.gather(*map(asyncio.wrap_future, futures))
-        except TimeoutError as error:
-            raise RefusalError(f"not done within {seconds:g} seconds; try fewer images", 504) from error
+            futures = self._submit(jobs)
+            results = asyncio.gather(*map(asyncio.wrap_future, futures))
+            await asyncio.wait({results, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if results.done():
+                return results.result()
+            results.cancel()
+            if left.done():  # nobody will read it; it is for the log
+                raise RefusalError("the client has gone", 400)
+            raise RefusalError(f"not done within {seconds:g} seconds; try fewer images", 504)
         finally:
+            left.cancel()
             for future in futures:
                 future.cancel()
 

@@ -1,10 +1,11 @@
 """What can be asked."""
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,6 +23,8 @@ from melanoma.serving.schemas import Health, Model, Row
 from melanoma.serving.uploads import FIELD, IMAGE_TYPES, Uploads
 from melanoma.version import __version__
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class Service:
@@ -32,6 +35,11 @@ class Service:
     uploads: Uploads
     limits: Limits
     metrics: Metrics
+
+    async def run(self, request: Request, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+        """The results of jobs for one request; see `Pool.run`."""
+        gone = request.state.intake.wait_until_gone()
+        return await self.pool.run(jobs, self.limits.answer_seconds, gone)
 
 
 def _get_service(request: Request) -> Service:
@@ -93,8 +101,7 @@ async def predict(request: Request, service: Serving) -> Response:
         if not uploads:
             raise RefusalError(f"no image; give at least one in the field {FIELD}", 422)
         jobs = [partial(predictor.predict_file, one.file, one.content) for one in uploads]
-        del uploads
-        rows = await service.pool.run(jobs, service.limits.answer_seconds)
+        rows = await service.run(request, jobs)
     for row in rows:
         service.metrics.images.labels("error" if row.error else str(row.decision)).inc()
     answers = [row.to_dict() for row in rows]
@@ -122,8 +129,7 @@ async def explain(request: Request, service: Serving) -> Response:
         if len(uploads) != 1:
             raise RefusalError(f"give one image, not {len(uploads)}", 422)
         jobs = [partial(_draw, predictor, uploads[0].content)]
-        del uploads
-        (picture,) = await service.pool.run(jobs, service.limits.answer_seconds)
+        (picture,) = await service.run(request, jobs)
     return Response(picture, media_type="image/png", headers={"X-Bundle-Digest": predictor.digest})
 
 
