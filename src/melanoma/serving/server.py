@@ -40,10 +40,10 @@ def run(app: FastAPI, listener: socket.socket, watch: float = 0.0) -> None:
     asyncio.run(_serve(app, listener, watch))
 
 
-async def _serve(app: FastAPI, listener: socket.socket, watch: float) -> None:
-    service: Service = app.state.service
-    limits = service.limits
-    config = uvicorn.Config(
+def configure(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn runs the app."""
+    limits = app.state.service.limits
+    return uvicorn.Config(
         app,
         http=Connection,
         ws="none",
@@ -55,10 +55,13 @@ async def _serve(app: FastAPI, listener: socket.socket, watch: float) -> None:
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=int(limits.read_seconds + limits.answer_seconds + SPARE_SECONDS),
     )
+
+
+async def _serve(app: FastAPI, listener: socket.socket, watch: float) -> None:
     signal.signal(signal.SIGTERM, _stay)  # uvicorn's own comes over it, and sends the signal again at the end
-    reloads = asyncio.create_task(_reload(service, watch))
+    reloads = asyncio.create_task(_reload(app.state.service, watch))
     try:
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await uvicorn.Server(configure(app)).serve(sockets=[listener])
     finally:
         reloads.cancel()
 

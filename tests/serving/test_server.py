@@ -1,0 +1,208 @@
+"""The command as a process of its own."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import draw, require_extra, require_or_skip
+
+require_extra("fastapi", "serve")
+
+import httpx
+
+from melanoma import load_predictor
+from melanoma.client import Client
+from melanoma.errors import ImageError, RefusalError
+
+ROOT = Path(__file__).resolve().parents[2]
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+COMMAND = [sys.executable, "-c", "from melanoma.cli.main import run; run()", "serve", "--port", "0"]
+
+
+@dataclass
+class Served:
+    process: subprocess.Popen
+    url: str
+    said: list[str]
+    logs: Path
+
+
+@contextmanager
+def serving(folder: Path, *arguments: object) -> Iterator[Served]:
+    """The command on a free port, from its first words to its end."""
+    logs = folder / "logs.jsonl"
+    with logs.open("w") as out:
+        command = [*COMMAND, *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
+    said = [process.stderr.readline(), process.stderr.readline()]
+    served = Served(process, re.search(r"http://\S+:\d+", said[0])[0], said, logs)
+    try:
+        httpx.get(f"{served.url}/readyz", trust_env=False).raise_for_status()
+        yield served
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def served(tiny_bundle, tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served"), "--bundle", tiny_bundle, "--no-domain-check") as one:
+        yield one
+
+
+def read_logs(served: Served, event: str) -> list[dict]:
+    lines = [json.loads(line) for line in served.logs.read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_it_says_where_it_is_and_who_can_reach_it(served):
+    assert served.said[0].startswith("serving on http://127.0.0.1:")
+    assert "only programs on this machine" in served.said[1]
+
+
+def test_the_client_gets_what_the_predictor_says(served, image_files, tiny_bundle):
+    image_files[2].write_bytes(b"broken")
+    with Client(served.url) as client:
+        rows = list(client.predict([*image_files, *image_files]))
+        expected = [load_predictor(tiny_bundle).predict(path) for path in image_files] * 2
+        assert [row.y_prob for row in rows] == [row.y_prob for row in expected]
+        assert [row.image_id for row in rows] == [row.image_id for row in expected]
+        (broken,) = client.predict([b"broken"])
+        assert "known format" in broken.error
+        assert client.explain(image_files[0]).startswith(b"\x89PNG")
+        assert client.describe()["bundle_digest"] == rows[0].bundle_digest
+        with pytest.raises(RefusalError, match="known format"):
+            client.explain(b"broken")
+        with pytest.raises(ImageError, match="cannot read"):
+            list(client.predict(["nowhere.png"]))
+    with Client("http://127.0.0.1:9") as nobody, pytest.raises(RefusalError, match="cannot reach"):
+        nobody.describe()
+
+
+def test_logs_are_json_lines(served):
+    httpx.get(f"{served.url}/v1/model", trust_env=False)
+    (*_, line) = [line for line in read_logs(served, "request") if line["route"] == "/v1/model"]
+    assert (line["method"], line["status"]) == ("GET", 200)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_nothing_heavy_is_loaded(served):
+    libraries = Path(f"/proc/{served.process.pid}/maps").read_text()
+    assert "/PIL/" in libraries
+    for heavy in ("/tensorflow/", "/pandas/", "/scipy/", "/sklearn/", "/cv2/"):
+        assert heavy not in libraries
+
+
+def test_the_curl_lines_of_the_guide(served, tmp_path):
+    if shutil.which("curl") is None:
+        require_or_skip("curl is not installed")
+    for number, name in enumerate(("lesion.jpg", "other.png")):
+        Image.fromarray(draw(number, 90, 90)).save(tmp_path / name)
+    text = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^curl .*(?:\\\n.*)*", text, re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        words = shlex.split(line.replace("\\\n", "").replace("http://127.0.0.1:8000", served.url))
+        done = subprocess.run(
+            [*words, "--fail", "--silent", "--noproxy", "*"], cwd=tmp_path, capture_output=True
+        )
+        assert done.returncode == 0, line
+        assert done.stdout or "-o" in words
+    assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
+
+
+@posix_only
+def test_sigterm_finishes_what_was_accepted(tiny_bundle, tmp_path):
+    Image.fromarray(draw(1, 1500, 1500)).save(tmp_path / "large.png")
+    content = (tmp_path / "large.png").read_bytes()
+    outcomes: list[object] = []
+
+    def ask(url: str) -> None:
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            while True:
+                try:
+                    headers = {"Content-Type": "image/png"}
+                    answer = client.post(f"{url}/v1/predictions", content=content, headers=headers)
+                except httpx.ConnectError:
+                    return
+                except httpx.HTTPError as error:  # a connection that was closed between two requests
+                    outcomes.append(type(error).__name__)
+                    return
+                outcomes.append(answer.status_code)
+
+    with serving(tmp_path, "--bundle", tiny_bundle) as served:
+        clients = [threading.Thread(target=ask, args=(served.url,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        while len(outcomes) < 8:
+            pass
+        served.process.terminate()
+        for client in clients:
+            client.join()
+        assert served.process.wait(30) == 0
+        begun = read_logs(served, "request")
+    answered = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    assert set(answered) == {200}
+    posts = [line for line in begun if line["route"] == "/v1/predictions"]
+    assert [line["status"] for line in posts] == [200] * len(answered)
+
+
+@posix_only
+def test_sighup_loads_the_bundle_again(bundle_copy, tmp_path):
+    other = ROOT / "tests" / "fixtures" / "bundle-v2"
+    Image.fromarray(draw(1)).save(tmp_path / "a.png")
+    with serving(tmp_path, "--bundle", bundle_copy) as served, Client(served.url) as client:
+        first = client.describe()["bundle_digest"]
+        (bundle_copy / "network.tflite").write_bytes(b"broken")
+        os.kill(served.process.pid, signal.SIGHUP)
+        wait_for(lambda: read_logs(served, "reload"))
+        (failure,) = read_logs(served, "reload")
+        assert "sha256 differs" in failure["error"]
+        (row,) = client.predict([tmp_path / "a.png"])
+        assert (row.error, row.bundle_digest) == ("", first)
+        shutil.rmtree(bundle_copy)
+        shutil.copytree(other, bundle_copy)
+        os.kill(served.process.pid, signal.SIGHUP)
+        wait_for(lambda: len(read_logs(served, "reload")) == 2)
+        (row,) = client.predict([tmp_path / "a.png"])
+        assert row.bundle_digest == json.loads((other / "bundle.json").read_text())["digest"] != first
+
+
+def wait_for(condition, rounds: int = 500) -> None:
+    for _ in range(rounds):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail("it never came")
+
+
+def test_errors_are_one_line(run_melanoma, tmp_path, served):
+    port = served.url.rpartition(":")[2]
+    code, _, err = run_melanoma("serve", "--port", port)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "give another --host or --port" in err
+    code, _, err = run_melanoma("serve", "--bundle", tmp_path / "none")
+    assert (code, len(err.splitlines())) == (2, 1)
+    code, _, err = run_melanoma("serve", "--add-key", "me")
+    assert (code, len(err.splitlines())) == (2, 1)
+
+
+def test_a_key_is_printed_once(run_melanoma, tmp_path):
+    code, key, _ = run_melanoma("serve", "--keys", tmp_path / "keys", "--add-key", "ward-3")
+    assert code == 0
+    assert len(key.strip()) >= 40
+    assert key.strip() not in (tmp_path / "keys").read_text()
