@@ -107,7 +107,7 @@ def test_nothing_heavy_is_loaded(served):
         assert heavy not in libraries
 
 
-def test_the_curl_lines_of_the_guide(served, tmp_path):
+def test_the_examples_of_the_guide(served, tmp_path):
     if shutil.which("curl") is None:
         require_or_skip("curl is not installed")
     for number, name in enumerate(("lesion.jpg", "other.png")):
@@ -117,17 +117,22 @@ def test_the_curl_lines_of_the_guide(served, tmp_path):
     assert len(lines) >= 5
     for line in lines:
         words = shlex.split(line.replace("\\\n", "").replace("http://127.0.0.1:8000", served.url))
-        done = subprocess.run(
-            [*words, "--fail", "--silent", "--noproxy", "*"], cwd=tmp_path, capture_output=True
-        )
+        words += ["--fail", "--silent", "--noproxy", "*"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, line
         assert done.stdout or "-o" in words
     assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    code = code.replace("http://127.0.0.1:8000", served.url)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.splitlines()) == 2
 
 
 @posix_only
 def test_sigterm_finishes_what_was_accepted(tiny_bundle, tmp_path):
-    Image.fromarray(draw(1, 1500, 1500)).save(tmp_path / "large.png")
+    Image.fromarray(draw(1, 500, 500)).save(tmp_path / "large.png")
     content = (tmp_path / "large.png").read_bytes()
     outcomes: list[object] = []
 
@@ -148,8 +153,7 @@ def test_sigterm_finishes_what_was_accepted(tiny_bundle, tmp_path):
         clients = [threading.Thread(target=ask, args=(served.url,)) for _ in range(4)]
         for client in clients:
             client.start()
-        while len(outcomes) < 8:
-            pass
+        wait_for(lambda: len(outcomes) >= 8)
         served.process.terminate()
         for client in clients:
             client.join()

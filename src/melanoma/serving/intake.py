@@ -21,6 +21,7 @@ class Intake:
         self._done = self.length in {None, 0} and "transfer-encoding" not in headers
         self._asks_first = headers.get("expect", "").lower() == "100-continue"
         self._asked = False
+        self.late = False  # its sender is too slow to be waited for once more
 
     async def __call__(self) -> Message:
         """The next part of the body, as ASGI has it."""
@@ -42,7 +43,7 @@ class Intake:
         """
         if self._done:
             return True
-        if (self._asks_first and not self._asked) or (self.length or 0) > self._most:
+        if self.late or (self._asks_first and not self._asked) or (self.length or 0) > self._most:
             return False
         try:
             async with asyncio.timeout(DRAIN_SECONDS):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from melanoma.errors import RefusalError
 
@@ -54,7 +54,8 @@ class Pool:
         try:
             futures = self._submit(jobs)
             results = asyncio.gather(*map(asyncio.wrap_future, futures))
-            await asyncio.wait({results, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            awaited: set[asyncio.Future[Any]] = {results, left}
+            await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if results.done():
                 return results.result()
             results.cancel()

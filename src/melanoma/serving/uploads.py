@@ -57,6 +57,7 @@ class Uploads:
             request.state.images = len(uploads)
             yield uploads
         except TimeoutError as error:
+            request.state.intake.late = True
             raise RefusalError(
                 f"the body took more than {self._limits.read_seconds:g} seconds", 408
             ) from error
