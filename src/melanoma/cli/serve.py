@@ -33,7 +33,7 @@ def serve(
     max_waiting: Annotated[int, typer.Option(min=1, help="Images accepted and not yet judged.")] = 64,
     max_files: Annotated[int, typer.Option(min=1, help="Images a request.")] = 16,
     max_body: Annotated[int, typer.Option(min=1, help="Size of a request, MiB.")] = 32,
-    max_pixels: Annotated[int, typer.Option(min=1024, help="Pixels an image.")] = 40_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1024, help="Pixels an image.")] = 25_000_000,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds for a request to come in, and again to be answered.")
     ] = 30.0,

@@ -54,6 +54,7 @@ def create_app(
         description="Finds melanoma in dermoscopic images. Research software, not a medical device.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=finish,
         generate_unique_id_function=lambda route: route.name,
     )

@@ -17,7 +17,7 @@ class Limits:
 
     max_body: int = 32 * 2**20
     max_files: int = 16
-    max_pixels: int = 40_000_000
+    max_pixels: int = 25_000_000
     max_waiting: int = 64
     max_requests: int = 256
     max_per_client: int = 64

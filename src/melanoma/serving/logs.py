@@ -30,6 +30,7 @@ class JsonLines(logging.Formatter):
 
 def configure(stream: IO[str]) -> None:
     """Send every log of this process to `stream`, as JSON lines."""
+    logging.raiseExceptions = False  # a reader of the log who has left stops nothing
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.root.handlers = [handler]
