@@ -18,7 +18,10 @@ def test_another_process_asks_the_registry(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import sys; print('noise', file=sys.stderr); sys.exit('MLflow has no such model')", "^MLflow has no such"),
+        (
+            "import sys; print('noise', file=sys.stderr); sys.exit('MLflow has no such model')",
+            "^MLflow has no such",
+        ),
         ("import os; os._exit(9)", "^cannot fetch models:/"),
         ("import time; time.sleep(9)", "did not come within"),
     ],
