@@ -9,12 +9,14 @@ from melanoma.errors import BundleError
 FETCH = """
 import sys
 from pathlib import Path
-from melanoma.errors import MelanomaError
-from melanoma.tracking import fetch_bundle
+from melanoma.errors import MelanomaError, MissingExtraError
 try:
+    from melanoma.tracking import fetch_bundle
     print(fetch_bundle(sys.argv[1], Path(sys.argv[2])))
 except MelanomaError as error:
     sys.exit(str(error))
+except ModuleNotFoundError as error:
+    sys.exit(str(MissingExtraError("registry", error.name)))
 """
 SECONDS = 120
 
