@@ -102,9 +102,8 @@ def run() -> NoReturn:
     """Run the command and end the process: 0 done, 2 the user's error, 1 ours, 130 Ctrl-C."""
     streams.open_missing()
     if not sys.warnoptions:
-        warnings.filterwarnings(
-            "ignore", module="PIL"
-        )  # what it says of a damaged image stands in the result row
+        for module in ("PIL", "pydicom"):  # what they say of a damaged image stands in the result row
+            warnings.filterwarnings("ignore", module=module)
     try:
         _run_app()
     except UserError as error:

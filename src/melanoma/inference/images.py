@@ -2,6 +2,7 @@
 
 import io
 import stat
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from melanoma.errors import ImageError
+from melanoma.inference import dicom
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
@@ -63,12 +65,14 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
 
     Of an animation the first frame is taken; transparency is laid over black, as outside a dermatoscope's
     field of view; 16-bit grey is divided by 257; a damaged EXIF block counts as none. Raises ImageError on
-    anything that is no whole image in one of `FORMATS`, has a side under `MIN_SIDE` or more than `max_pixels`
+    anything that is no whole image in one of `FORMATS` or DICOM, has a side under `MIN_SIDE` or more than `max_pixels`
     pixels, or pixels whose range no standard fixes (floating-point, 32-bit and signed integers).
     """
     if not data:
         raise ImageError("the file is empty")
     try:
+        if dicom.is_dicom(data):
+            return convert(dicom.open_picture(data, partial(check_size, max_pixels=max_pixels)), max_pixels)
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             return convert(picture, max_pixels)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

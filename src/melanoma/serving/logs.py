@@ -36,6 +36,7 @@ def configure(stream: IO[str]) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.WARNING)
     LOGGER.setLevel(logging.INFO)
+    logging.getLogger("pydicom").disabled = True  # its warnings cite the file
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
 
 

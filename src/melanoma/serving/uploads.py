@@ -16,7 +16,15 @@ from melanoma.serving.gate import refuse_body
 from melanoma.serving.limits import Limits
 
 FIELD = "files"
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/bmp", "image/tiff", "image/webp", "image/gif")
+IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/bmp",
+    "image/tiff",
+    "image/webp",
+    "image/gif",
+    "application/dicom",
+)
 RAW_TYPES = frozenset({*IMAGE_TYPES, "image/jpg", "application/octet-stream"})
 
 
