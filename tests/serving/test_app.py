@@ -116,7 +116,9 @@ def test_an_explanation_is_a_png_of_the_same_size(client, predictor):
     picture = np.asarray(Image.open(io.BytesIO(answer.content)))
     assert np.array_equal(picture, predictor.explain(image))
     check_problem(client.post("/v1/explanations", files=[part(b"x")]), 422, "known format")
-    check_problem(client.post("/v1/explanations", files=[part(image)] * 2), 422, "give one image, not 2")
+    check_problem(
+        client.post("/v1/explanations", files=[part(image)] * 2), 422, "give one image, not several"
+    )
 
 
 def test_what_is_no_image_is_refused_in_words(client):
@@ -307,3 +309,27 @@ def test_documents_need_nothing_from_elsewhere(client):
     )
     references = re.findall(r"#/components/schemas/(\w+)", json.dumps(schema))
     assert set(references) <= set(schema["components"]["schemas"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_forms_are_answered_in_their_own_words(ask):
+    client, rng = ask({"max_body": 100_000}), np.random.default_rng(0)
+    images = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n" + encode(draw(seed)) + b"\r\n"
+        for seed in range(2)
+    )
+    whole = images + b"--b--\r\n"
+    form, statuses = {"Content-Type": "multipart/form-data; boundary=b"}, set()
+    for _ in range(200):
+        body, at = bytearray(whole), int(rng.integers(len(whole)) * rng.random() ** 2)
+        if rng.random() < 0.5:
+            body[at : at + int(rng.integers(1, 40))] = rng.bytes(int(rng.integers(0, 40)))
+        else:
+            del body[at:]
+        answer = client.post(PREDICTIONS, content=bytes(body), headers=form)
+        statuses.add(answer.status_code)
+        assert answer.status_code == 200 or answer.json()["detail"]
+    assert statuses <= {200, 413, 422}
+    assert statuses >= {200, 422}
+    assert client.get("/readyz").status_code == 200

@@ -36,7 +36,11 @@ def configure(stream: IO[str]) -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(logging.WARNING)
     LOGGER.setLevel(logging.INFO)
-    logging.getLogger("pydicom").disabled = True  # its warnings cite the file
+    for name in (
+        "pydicom",
+        "python_multipart",
+    ):  # they cite what came in, and the answer says what is wrong with it
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
 
 

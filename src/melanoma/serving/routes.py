@@ -98,8 +98,6 @@ async def predict(request: Request, service: Serving) -> Response:
     """
     predictor = service.model.predictor
     async with service.uploads.reading(request) as uploads:
-        if not uploads:
-            raise RefusalError(f"no image; give at least one in the field {FIELD}", 422)
         jobs = [partial(predictor.predict_file, one.file, one.content) for one in uploads]
         rows = await service.run(request, jobs)
     for row in rows:
@@ -125,9 +123,7 @@ async def predict(request: Request, service: Serving) -> Response:
 async def explain(request: Request, service: Serving) -> Response:
     """Where the network saw melanoma, laid over one image, as PNG of its size."""
     predictor = service.model.predictor
-    async with service.uploads.reading(request) as uploads:
-        if len(uploads) != 1:
-            raise RefusalError(f"give one image, not {len(uploads)}", 422)
+    async with service.uploads.reading(request, single=True) as uploads:
         jobs = [partial(_draw, predictor, uploads[0].content)]
         (picture,) = await service.run(request, jobs)
     return Response(picture, media_type="image/png", headers={"X-Bundle-Digest": predictor.digest})

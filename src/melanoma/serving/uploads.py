@@ -44,8 +44,8 @@ class Uploads:
         self._held = 0
 
     @asynccontextmanager
-    async def reading(self, request: Request) -> AsyncGenerator[list[Upload]]:
-        """The images of a request, whose bytes count as held while the context lasts.
+    async def reading(self, request: Request, *, single: bool = False) -> AsyncGenerator[list[Upload]]:
+        """The images of a request, just one if `single`, whose bytes count as held while the context lasts.
 
         Raises RefusalError when the body is not one of images, too large, too many, or too slow.
         """
@@ -59,9 +59,10 @@ class Uploads:
         try:
             async with asyncio.timeout(self._limits.read_seconds):
                 body = self._receive(request, taken)
-                uploads = await (
-                    self._read_form(request, body) if kind.startswith("multipart") else _read_raw(body)
-                )
+                form = kind == "multipart/form-data"
+                uploads = await (self._read_form(request, body, single) if form else _read_raw(body))
+            if not uploads:
+                raise RefusalError(f"no image; give at least one in the field {FIELD}", 422)
             request.state.images = len(uploads)
             yield uploads
         except TimeoutError as error:
@@ -85,24 +86,28 @@ class Uploads:
             taken[:] = [sum(taken) + len(chunk)]
             yield chunk
 
-    async def _read_form(self, request: Request, body: AsyncGenerator[bytes]) -> list[Upload]:
-        parser = MultiPartParser(request.headers, body, max_files=self._limits.max_files, max_fields=0)
+    async def _read_form(self, request: Request, body: AsyncGenerator[bytes], single: bool) -> list[Upload]:
+        most = 1 if single else self._limits.max_files
+        parser = MultiPartParser(request.headers, body, max_files=most, max_fields=0)
         parser.spool_max_size = self._limits.max_body + 1  # images of patients never touch the disk
         try:
             form = await parser.parse()
         except MultiPartException as error:
-            raise self._explain(error) from error
+            raise _explain(error, most) from error
         try:
             return [await _read_part(name, part) for name, part in form.multi_items()]
         finally:
             await form.close()
 
-    def _explain(self, error: MultiPartException) -> RefusalError:
-        if error.message.startswith("Too many files"):
-            return RefusalError(f"more than {self._limits.max_files} images; send fewer at once", 413)
-        if error.message.startswith("Too many fields"):
-            return _refuse_field()
-        return RefusalError("the body is no whole multipart/form-data; send it again", 422)
+
+def _explain(error: MultiPartException, most: int) -> RefusalError:
+    if error.message.startswith("Too many files"):
+        if most == 1:
+            return RefusalError("give one image, not several", 422)
+        return RefusalError(f"more than {most} images; send fewer at once", 413)
+    if error.message.startswith("Too many fields"):
+        return _refuse_field()
+    return RefusalError("the body is no whole multipart/form-data; send it again", 422)
 
 
 async def _read_part(name: str, part: UploadFile | str) -> Upload:
