@@ -1,5 +1,6 @@
 """Images with bytes changed, cut out and put in, of every format: an image or an ImageError, and soon."""
 
+import importlib.util
 import io
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 
 from conftest import draw
 from melanoma.errors import ImageError
-from melanoma.inference import images
+from melanoma.inference import dicom, images
 
 SAVED = {
     "JPEG": [{}, {"progressive": True}],
@@ -32,7 +33,17 @@ def encode_all() -> list[bytes]:
             file = io.BytesIO()
             picture.save(file, format=form, **options)
             encoded.append(file.getvalue())
-    return encoded
+    return encoded + encode_dicom(np.asarray(picture))
+
+
+def encode_dicom(image: np.ndarray) -> list[bytes]:
+    """The same as DICOM, uncompressed and as JPEG."""
+    if importlib.util.find_spec("pydicom") is None:
+        return []
+    from dicom_files import EXPLICIT, encode, write
+
+    framed = write(encode(image, "JPEG"), image, dicom.JPEG, PhotometricInterpretation="YBR_FULL_422")
+    return [write(image.tobytes(), image, EXPLICIT), framed]
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
