@@ -1,5 +1,6 @@
 """A real server in a thread, whose predictor takes as long as a test wants."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -22,7 +23,6 @@ from melanoma.serving.app import create_app
 from melanoma.serving.limits import Limits
 
 PNG = {"Content-Type": "image/png"}
-REFUSED = {429, 503}
 
 
 class Slow:
@@ -52,7 +52,11 @@ def start(predictor):
     def start_server(**limits) -> tuple[Slow, int]:
         slow = Slow(predictor)
         app = create_app(slow, limits=replace(Limits(), **limits))
+        slow.pool = app.state.service.pool
         listener = server.listen("127.0.0.1", 0)
+        listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14
+        )  # an answer must not fit into the kernel
         one = uvicorn.Server(server.configure(app))
         thread = threading.Thread(target=one.run, args=([listener],))
         thread.start()
@@ -85,11 +89,6 @@ def post(port: int, content: bytes = b"x", timeout: float = 30.0) -> httpx.Respo
     )
 
 
-def waiting(port: int) -> float:
-    lines = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text.splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("melanoma_waiting_images"))
-
-
 def connect(port: int, head: str) -> socket.socket:
     """A connection over which only the head of a request has gone."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -105,7 +104,7 @@ def test_a_full_queue_refuses_at_once_and_recovers(start):
     slow, port = start(max_waiting=4, max_files=4)
     with ThreadPoolExecutor(12) as clients:
         accepted = [clients.submit(post, port) for _ in range(4)]
-        wait_for(lambda: waiting(port) == 4)
+        wait_for(lambda: slow.pool.waiting == 4)
         began = time.monotonic()
         refused = list(clients.map(lambda _: post(port), range(8)))
         assert time.monotonic() - began < 2
@@ -117,21 +116,19 @@ def test_a_full_queue_refuses_at_once_and_recovers(start):
         slow.go.set()
         assert {one.result().status_code for one in accepted} == {200}
     assert post(port).status_code == 200
-    assert waiting(port) == 0
+    assert slow.pool.waiting == 0
 
 
 def test_one_client_does_not_take_all(start):
     slow, port = start(max_per_client=2)
     with ThreadPoolExecutor(2) as clients:
         mine = [clients.submit(post, port) for _ in range(2)]
-        wait_for(lambda: slow_taken(port) == 429)
+        wait_for(lambda: slow.pool.waiting == 2)
+        refused = post(port)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
         slow.go.set()
         assert {one.result().status_code for one in mine} == {200}
     assert post(port).status_code == 200
-
-
-def slow_taken(port: int) -> int:
-    return httpx.get(f"http://127.0.0.1:{port}/v1/model", trust_env=False).status_code
 
 
 def test_what_takes_too_long_is_given_up(start):
@@ -140,7 +137,7 @@ def test_what_takes_too_long_is_given_up(start):
     assert [answer.status_code for answer in answers] == [504, 504]
     assert "not done within 0.2 seconds" in answers[0].json()["detail"]
     slow.go.set()
-    wait_for(lambda: waiting(port) == 0)
+    wait_for(lambda: slow.pool.waiting == 0)
     assert slow.judged == 1  # the second had not begun
 
 
@@ -148,11 +145,11 @@ def test_work_for_a_client_that_left_is_dropped(start):
     slow, port = start()
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(post, port)
-        wait_for(lambda: waiting(port) == 1)
+        wait_for(lambda: slow.pool.waiting == 1)
         with connect(port, head(1)) as leaver:
             leaver.sendall(b"x")
-            wait_for(lambda: waiting(port) == 2)
-        wait_for(lambda: waiting(port) == 1)
+            wait_for(lambda: slow.pool.waiting == 2)
+        wait_for(lambda: slow.pool.waiting == 1)
         slow.go.set()
         assert first.result().status_code == 200
     assert slow.judged == 1
@@ -166,7 +163,7 @@ def test_slow_and_halting_senders_do_not_hold_up_others(start):
         halting.sendall(b"x" * 500)
         halting.shutdown(socket.SHUT_WR)
         assert post(port).status_code == 200
-        answer = trickling.recv(4096)
+        answer = b"".join(iter(lambda: trickling.recv(4096), b""))
         assert answer.startswith(b"HTTP/1.1 408")
         assert b"the body took more than 1 seconds" in answer
 
@@ -184,7 +181,7 @@ def test_bodies_held_at_once_have_a_limit(start):
     slow, port = start(max_body=4000, max_memory=6000)
     with ThreadPoolExecutor(1) as clients:
         first = clients.submit(post, port, bytes(4000))
-        wait_for(lambda: waiting(port) == 1)
+        wait_for(lambda: slow.pool.waiting == 1)
         refused = post(port, bytes(4000))
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         slow.go.set()
@@ -194,8 +191,49 @@ def test_bodies_held_at_once_have_a_limit(start):
 
 @pytest.mark.parametrize("said", ["", "POST /v1/predictions HT", "GET /healthz HTTP/1.1\nHost: x\n\nGET /he"])
 def test_a_silent_connection_is_closed(start, monkeypatch, said):
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connections, "SECONDS", 0.3)
     _, port = start()
     with connect(port, said) as silent:
         while silent.recv(4096):  # the answer to a whole request first, then the end
             pass
+
+
+def test_a_client_that_does_not_read_is_cut_and_a_slow_one_is_not(start, monkeypatch):
+    monkeypatch.setattr(connections, "SECONDS", 0.3)
+    _, port = start()
+    for pause, whole in ((1.2, False), (0.0, True)):
+        with socket.socket() as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**15)
+            reader.settimeout(10)
+            reader.connect(("127.0.0.1", port))
+            reader.sendall(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            time.sleep(pause)
+            assert (count_bytes(reader) > 1_000_000) == whole
+
+
+def count_bytes(reader: socket.socket) -> int:
+    """How much comes until the end, read at a leisurely pace."""
+    n = 0
+    while True:
+        try:
+            some = reader.recv(2**16)
+        except ConnectionResetError:
+            return n
+        if not some:
+            return n
+        n += len(some)
+        time.sleep(0.01)
+
+
+def test_the_bundle_is_loaded_again_from_time_to_time(predictor):
+    loads = []
+    app = create_app(predictor, load=lambda: loads.append(1) or predictor)
+
+    async def watch() -> None:
+        task = asyncio.create_task(server.watch(app.state.service, 0.01))
+        while len(loads) < 3:
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(watch(), 10))
+    assert 'melanoma_reloads_total{result="unchanged"}' in app.state.service.metrics.render().decode()

@@ -171,6 +171,9 @@ def test_sighup_loads_the_bundle_again(bundle_copy, tmp_path):
     Image.fromarray(draw(1)).save(tmp_path / "a.png")
     with serving(tmp_path, "--bundle", bundle_copy) as served, Client(served.url) as client:
         first = client.describe()["bundle_digest"]
+        seen, end = [], threading.Event()
+        others = threading.Thread(target=ask_until, args=(served.url, tmp_path / "a.png", seen, end))
+        others.start()
         (bundle_copy / "network.tflite").write_bytes(b"broken")
         os.kill(served.process.pid, signal.SIGHUP)
         wait_for(lambda: read_logs(served, "reload"))
@@ -184,6 +187,21 @@ def test_sighup_loads_the_bundle_again(bundle_copy, tmp_path):
         wait_for(lambda: len(read_logs(served, "reload")) == 2)
         (row,) = client.predict([tmp_path / "a.png"])
         assert row.bundle_digest == json.loads((other / "bundle.json").read_text())["digest"] != first
+        wait_for(lambda: row.bundle_digest in seen)
+        end.set()
+        others.join()
+        assert set(seen) == {first, row.bundle_digest}  # and not one failure
+
+
+def ask_until(url: str, image: Path, seen: list[str], end: threading.Event) -> None:
+    """Note which bundle answers, or what went wrong, again and again."""
+    with Client(url, patience=0) as client:
+        while not end.is_set():
+            try:
+                (row,) = client.predict([image])
+                seen.append(row.bundle_digest)
+            except RefusalError as error:
+                seen.append(str(error))
 
 
 def wait_for(condition, rounds: int = 500) -> None:

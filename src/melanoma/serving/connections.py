@@ -1,19 +1,25 @@
-"""Connections that are closed when nothing of use comes over them."""
+"""Connections that are closed when nothing more comes or goes over them."""
 
 import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 10.0
+SECONDS = 10.0
 
 
 class Connection(H11Protocol):
-    """uvicorn's, which waits for ever for the head of a request and for the rest of a body that nobody reads."""
+    """uvicorn's, which waits for ever for the head of a request, for the rest of a body, and for a reader.
 
-    _patience: asyncio.TimerHandle | None = None
+    While the client owes something, one timer runs, which its bytes do not set anew: the head of a request must be
+    there in SECONDS, and in every SECONDS some of an answer must go out.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    _left = 0  # bytes of answers that had not gone out at the last look
+    _lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client may take HEAD_SECONDS to say what it wants."""
+        """The client owes the head of a request."""
         super().connection_made(transport)
         self._watch()
 
@@ -23,29 +29,45 @@ class Connection(H11Protocol):
         self._watch()
 
     def on_response_complete(self) -> None:
-        """The answer is out: the rest of the body, if there is one, has HEAD_SECONDS to come."""
+        """The client may owe the rest of a body that nobody reads."""
         super().on_response_complete()
         self._watch()
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        self._watch()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more to wait for."""
+        """Nobody owes anything any more."""
+        self._lost = True
         self._stop()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Keep one timer while a client owes something; it is not set anew by every byte."""
         answered = self.cycle is None or self.cycle.response_complete
-        if not answered:
+        if self._lost or not (answered or self.flow.write_paused):
             self._stop()
-        elif self._patience is None and not self.transport.is_closing():
-            self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        elif self._timer is None:
+            self._timer = self.loop.call_later(SECONDS, self._look)
 
     def _stop(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _give_up(self) -> None:
-        self._patience = None
-        if self.cycle is None or self.cycle.response_complete:
+    def _look(self) -> None:
+        """Close, unless an answer is still going out to a slow reader."""
+        self._timer = None
+        before, self._left = self._left, self.transport.get_write_buffer_size()
+        if self._left and self._left != before:
+            self._watch()
+        elif self._left:
+            self.transport.abort()
+        else:
             self.transport.close()

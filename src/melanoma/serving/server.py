@@ -31,13 +31,13 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(app: FastAPI, listener: socket.socket, watch: float = 0.0) -> None:
+def run(app: FastAPI, listener: socket.socket, seconds: float = 0.0) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what was accepted; SIGHUP loads the bundle again.
 
-    `watch`: seconds after which it is loaded again anyway, 0 for never. Logs go to standard output.
+    `seconds`: after so many it is loaded again anyway, 0 for never. Logs go to standard output.
     """
     logs.configure(sys.stdout)
-    asyncio.run(_serve(app, listener, watch))
+    asyncio.run(_serve(app, listener, seconds))
 
 
 def configure(app: FastAPI) -> uvicorn.Config:
@@ -57,23 +57,23 @@ def configure(app: FastAPI) -> uvicorn.Config:
     )
 
 
-async def _serve(app: FastAPI, listener: socket.socket, watch: float) -> None:
+async def _serve(app: FastAPI, listener: socket.socket, seconds: float) -> None:
     signal.signal(signal.SIGTERM, _stay)  # uvicorn's own comes over it, and sends the signal again at the end
-    reloads = asyncio.create_task(_reload(app.state.service, watch))
+    reloads = asyncio.create_task(watch(app.state.service, seconds))
     try:
         await uvicorn.Server(configure(app)).serve(sockets=[listener])
     finally:
         reloads.cancel()
 
 
-async def _reload(service: Service, watch: float) -> None:
-    """Load the bundle again at every SIGHUP and every `watch` seconds, one time after the other."""
+async def watch(service: Service, seconds: float) -> None:
+    """Load the bundle again at every SIGHUP and every `seconds`, one time after the other."""
     asked = asyncio.Event()
     if hasattr(signal, "SIGHUP"):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
     while True:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asked.wait(), watch or None)
+            await asyncio.wait_for(asked.wait(), seconds or None)
         asked.clear()
         result = await asyncio.to_thread(service.model.reload)
         service.metrics.reloads.labels(result).inc()
