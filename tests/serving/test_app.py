@@ -192,6 +192,7 @@ def test_keys_open_the_gate(ask, tmp_path):
         assert client.get("/v1/model", headers={"Authorization": f"Bearer {right}"}).status_code == 200
     assert client.get("/healthz").status_code == 200
     assert client.get("/metrics").status_code == 401
+    assert client.get("/openapi.json").json()["security"] == [{"key": []}]
 
 
 def test_key_files_are_checked(tmp_path):

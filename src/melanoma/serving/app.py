@@ -60,7 +60,7 @@ def create_app(
     )
     app.state.service = Service(LiveModel(predictor, load), pool, Uploads(limits), limits, metrics)
     app.include_router(router)
-    documents.add(app)
+    documents.add(app, asks_for_keys=keys is not None)
     _add_problems(app)
     app.add_middleware(Gate, limits=limits, keys=keys, pool=pool)
     if origins:

@@ -13,7 +13,7 @@ from melanoma.serving.schemas import Problem
 PAGE = Path(__file__).parent / "page"
 
 
-def add(app: FastAPI) -> None:
+def add(app: FastAPI, *, asks_for_keys: bool) -> None:
     """Swagger UI from files of this installation, begun by a script of its own, as the security policy wants."""
     swagger = Path(str(resources.files("fastapi_offline"))) / "static"
     parts = {
@@ -32,17 +32,20 @@ def add(app: FastAPI) -> None:
             raise HTTPException(404)
         return FileResponse(parts[name])
 
-    _add_problem(app)
+    _complete_schema(app, asks_for_keys)
 
 
-def _add_problem(app: FastAPI) -> None:
-    """Put the form of a problem into the schema, where routes refer to it: FastAPI takes models for JSON only."""
+def _complete_schema(app: FastAPI, asks_for_keys: bool) -> None:
+    """Put into the schema how keys are given, and what a problem looks like: FastAPI takes models for JSON only."""
     describe = app.openapi
 
     def describe_all() -> dict[str, Any]:
         schema = describe()
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schema["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
+        if asks_for_keys:
+            schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"key": []}]
         return schema
 
     app.openapi = describe_all  # type: ignore[method-assign]

@@ -59,9 +59,8 @@ class Observer:
             await self._app(scope, intake, send_marked)
         except Exception as error:
             logs.fail("failure", error, request_id=request_id)
-            if (
-                status
-            ):  # half an answer is out: uvicorn closes the connection, which the client cannot overlook
+            # Half an answer may be out: uvicorn then closes the connection, which the client cannot overlook.
+            if status:
                 raise
             wrong = problems.answer(500, "the server has made a mistake; its log has more", request_id)
             await wrong(scope, intake, send_marked)

@@ -36,6 +36,13 @@ class Upload:
     content: bytes = field(repr=False)
 
 
+@dataclass(slots=True)
+class _Share:
+    """What one request holds of the memory for all, bytes."""
+
+    bytes: int = 0
+
+
 class Uploads:
     """Reads bodies, and knows how many bytes of them are held at this moment."""
 
@@ -55,10 +62,10 @@ class Uploads:
                 f"send multipart/form-data with the field {FIELD}, or one image as image/jpeg or the like",
                 415,
             )
-        taken: list[int] = []
+        share = _Share()
         try:
             async with asyncio.timeout(self._limits.read_seconds):
-                body = self._receive(request, taken)
+                body = self._receive(request, share)
                 form = kind == "multipart/form-data"
                 uploads = await (self._read_form(request, body, single) if form else _read_raw(body))
             if not uploads:
@@ -73,17 +80,17 @@ class Uploads:
         except ClientDisconnect as error:  # nobody will read it; it is for the log
             raise RefusalError("the client has gone", 400) from error
         finally:
-            self._held -= sum(taken)
+            self._held -= share.bytes
 
-    async def _receive(self, request: Request, taken: list[int]) -> AsyncGenerator[bytes]:
-        """The body's parts; what they take is noted in `taken`."""
+    async def _receive(self, request: Request, share: _Share) -> AsyncGenerator[bytes]:
+        """The body's parts; what they take is added to `share`."""
         async for chunk in request.stream():
-            if sum(taken) + len(chunk) > self._limits.max_body:
+            if share.bytes + len(chunk) > self._limits.max_body:
                 raise refuse_body(self._limits)
             if self._held + len(chunk) > self._limits.max_memory:
                 raise RefusalError("too many images are coming in at once; try again later", 503, 1)
             self._held += len(chunk)
-            taken[:] = [sum(taken) + len(chunk)]
+            share.bytes += len(chunk)
             yield chunk
 
     async def _read_form(self, request: Request, body: AsyncGenerator[bytes], single: bool) -> list[Upload]:
