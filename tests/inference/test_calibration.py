@@ -114,7 +114,7 @@ def test_a_moved_calibration_gives_rebased_probabilities(logit, prevalence, othe
     calibration = Calibration(0.7, -0.4, prevalence, 50)
     moved = calibration.move(other)
     expected = rebase(calibration.transform(np.array([logit])), prevalence, other)
-    np.testing.assert_allclose(moved.transform(np.array([logit])), expected, rtol=1e-6)
+    np.testing.assert_allclose(moved.transform(np.array([logit])), expected, rtol=1e-6, atol=1e-12)
     assert (moved.slope, moved.prevalence, moved.n) == (0.7, other, 50)
 
 

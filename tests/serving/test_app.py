@@ -334,3 +334,17 @@ def test_damaged_forms_are_answered_in_their_own_words(ask):
     assert statuses <= {200, 413, 422}
     assert statuses >= {200, 422}
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("field", [{}, {"SOPClassUID": "1.2.3"}, {"Columns": 9}])
+def test_nothing_of_a_patient_leaves_a_dicom_file(client, caplog, field):
+    require_extra("pydicom", "dicom")
+    from dicom_files import write
+
+    caplog.set_level("DEBUG")
+    content = write(draw(4).tobytes(), draw(4), PatientID="12345", **field)
+    answer = client.post(PREDICTIONS, content=content, headers={"Content-Type": "application/dicom"})
+    assert answer.status_code == (422 if field else 200)
+    said = answer.text + str(answer.headers) + "".join(logs.JsonLines().format(one) for one in caplog.records)
+    assert "Doe" not in said
+    assert "12345" not in said
