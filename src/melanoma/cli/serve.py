@@ -60,18 +60,17 @@ def serve(
         typer.echo(api_keys.add(_need(keys), add_key))
         return
     from melanoma.inference.predictor import Predictor, load_predictor
-    from melanoma.serving import server
+    from melanoma.serving import limits, server
     from melanoma.serving.app import create_app
-    from melanoma.serving.limits import Limits
 
     def load() -> Predictor:
         folder = bundle_source.find_folder(bundle, options.MODELS.expanduser())
         checked = not no_domain_check
         return load_predictor(folder, prevalence=prevalence, domain_check=checked, max_pixels=max_pixels)
 
-    limits = Limits(
+    bounds = limits.Limits(
         max_body=max_body * MIB,
-        max_memory=max(8 * max_body * MIB, Limits().max_memory),
+        max_memory=max(8 * max_body * MIB, limits.Limits().max_memory),
         max_files=max_files,
         max_waiting=max_waiting,
         max_pixels=max_pixels,
@@ -79,14 +78,8 @@ def serve(
         answer_seconds=timeout,
     )
     known = api_keys.load(keys) if keys is not None else None
-    app = create_app(
-        load(),
-        load=load,
-        workers=workers or os.cpu_count() or 1,
-        limits=limits,
-        keys=known,
-        origins=allow_origin or (),
-    )
+    threads, origins = workers or os.cpu_count() or 1, allow_origin or ()
+    app = create_app(load(), load=load, workers=threads, limits=bounds, keys=known, origins=origins)
     listener = server.listen(host, port)
     _announce(listener, known is not None)
     server.run(app, listener, watch if bundle_source.is_registered(bundle) else 0.0)

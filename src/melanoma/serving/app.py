@@ -42,12 +42,7 @@ def create_app(
     limits = limits or Limits()
     pool = Pool(workers, limits.max_waiting)
     metrics = Metrics(lambda: pool.waiting)
-
-    @asynccontextmanager
-    async def finish(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        pool.close()  # no request is under way any more; what they left begins no more
-
+    service = Service(LiveModel(predictor, load), pool, Uploads(limits), limits, metrics)
     app = FastAPI(
         title="melanoma",
         version=__version__,
@@ -55,14 +50,28 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=finish,
+        lifespan=_finish,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.service = Service(LiveModel(predictor, load), pool, Uploads(limits), limits, metrics)
+    app.state.service = service
     app.include_router(router)
     documents.add(app, asks_for_keys=keys is not None)
     _add_problems(app)
-    app.add_middleware(Gate, limits=limits, keys=keys, pool=pool)
+    _surround(app, service, keys, origins)
+    return app
+
+
+@asynccontextmanager
+async def _finish(app: FastAPI) -> AsyncIterator[None]:
+    """At the end no request is under way any more, and what they left begins no more."""
+    yield
+    app.state.service.pool.close()
+
+
+def _surround(app: FastAPI, service: Service, keys: Keys | None, origins: Sequence[str]) -> None:
+    """What stands around the routes, from the inside out."""
+    limits = service.limits
+    app.add_middleware(Gate, limits=limits, keys=keys, pool=service.pool)
     if origins:
         app.add_middleware(
             CORSMiddleware,
@@ -72,8 +81,7 @@ def create_app(
             expose_headers=["X-Request-ID", "X-Bundle-Digest", "Retry-After"],
         )
     routes = frozenset(route.path for route in (*router.routes, *app.routes) if isinstance(route, Route))
-    app.add_middleware(Observer, routes=routes, metrics=metrics, max_body=limits.max_body)
-    return app
+    app.add_middleware(Observer, routes=routes, metrics=service.metrics, max_body=limits.max_body)
 
 
 def _add_problems(app: FastAPI) -> None:
