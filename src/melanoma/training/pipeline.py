@@ -25,7 +25,7 @@ TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64
 class ImageSet:
     """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,).
 
-    `source`: a number for each collection, `diagnosis`: see `data.diagnoses.number_diagnosis`, both int64 (n,).
+    `source`: a number for each collection, `diagnosis`: see `data.diagnoses.number_diagnoses`, both int64 (n,).
     """
 
     cache: ImageCache
