@@ -20,7 +20,7 @@ from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.export import export_litert
 from melanoma.training.folding import fold_normalisation
 from melanoma.training.models import create_inference_model, create_model
-from melanoma.training.weights import find_ancestor, locate_weights
+from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 
 POOLED = InputConfig(size=48, scale="minus_one_one")
 
@@ -313,6 +313,8 @@ def test_start_weights_are_found_from_anywhere_and_their_ancestors_named(tmp_pat
     located = locate_weights(ModelConfig(weights="bundle")).weights
     assert located == str(tmp_path / "bundle")
     assert locate_weights(ModelConfig(weights="imagenet")).weights == "imagenet"
+    assert name_weights(ModelConfig(weights=located)).weights == "bundle"
+    assert name_weights(ModelConfig(weights="shipped")).weights == "shipped"
     found = bundles.load("bundle")
     assert find_ancestor(located)["digest"] == found.digest
     run = tmp_path / "run"

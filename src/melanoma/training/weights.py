@@ -56,6 +56,13 @@ def locate_weights(model: ModelConfig) -> ModelConfig:
     return model.model_copy(update={"weights": str(Path(model.weights).expanduser().absolute())})
 
 
+def name_weights(model: ModelConfig) -> ModelConfig:
+    """The same with the mere name of a file or folder: a bundle tells nothing of the machine it was made on."""
+    if model.weights in KEYWORDS:
+        return model
+    return model.model_copy(update={"weights": Path(model.weights).name})
+
+
 def find_ancestor(weights: str) -> dict[str, Any] | None:
     """Digest, training sources and notice of the bundle that `model.weights` names; None where there is none."""
     if not is_whole(weights):
