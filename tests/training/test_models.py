@@ -238,7 +238,6 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
     [
         ("original_cnn", "int8_weights", 0.01),
         ("mobilenet_v2", "float16", 1e-3),
-        ("mobilenet_v2", "none", 0),
         ("mobilenet_v2", "int8_weights", 0.01),
     ],
 )
