@@ -44,7 +44,10 @@ class ImageSet:
 
 
 def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[TrainingBatch]:
-    """One epoch: images in an order and with changes drawn from (seed, epoch, batch), labels and diagnoses (n,)."""
+    """One epoch: images in an order and with changes drawn from (seed, epoch, batch).
+
+    Each batch has labels (n, 1) and diagnoses (n,).
+    """
     rng = np.random.default_rng([seed, epoch])
     order = draw_order(images.y_true, images.source, images.diagnosis, recipe.training, rng)
     batch_size = recipe.training.batch_size
