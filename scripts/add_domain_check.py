@@ -3,7 +3,7 @@
     python scripts/add_domain_check.py src/melanoma/bundles/default melanoma10k=DIR ham10000=DIR isic2017=DIR \
         --groups audit/groups.csv
 
-So the bundle that ships with the package got its check. Images of a given test split, and those that share a group
+For a bundle whose run had images of one collection only. Images of a given test split, and those that share a group
 with one of them, take no part. At most 3,000 images are used, the same number of every source.
 """
 

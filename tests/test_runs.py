@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from melanoma import run_images, runs
 from melanoma.cli.main import app
-from melanoma.config import parse_recipe
+from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
 from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
@@ -185,6 +185,13 @@ def test_a_folder_that_holds_something_is_refused(workplace, tmp_path, name):
     (folder / name).touch()
     with pytest.raises(RunError, match="not empty"):
         runs.start(Request(sources=["images"]), RECIPE, folder)
+
+
+def test_a_network_that_cannot_be_had_leaves_nothing_behind(workplace, tmp_path):
+    recipe = load_recipe("original_cnn", ["model.frozen_until=conv2d_9"])
+    with pytest.raises(ConfigError, match="has no layer 'conv2d_9'"):
+        runs.start(Request([str(workplace / "images")]), recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_in_use_is_refused(finished):

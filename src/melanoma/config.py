@@ -62,6 +62,14 @@ class AugmentationConfig(Strict):
     contrast: Fraction = Field(0.0, description="share of the distance from the mean")
     saturation: Fraction = Field(0.0, description="share of the distance from grey")
     hue: Annotated[float, Field(ge=0, le=180)] = Field(0.0, description="degrees")
+    quarter_turns: bool = Field(
+        False, description="turns by 0, 90, 180 or 270 degrees, which resample nothing, on top of `rotation`"
+    )
+    noise: Fraction = Field(0.0, description="deviation of Gaussian noise, share of the range of values")
+    blur: Annotated[float, Field(ge=0, le=8)] = Field(0.0, description="deviation of a Gaussian blur, pixels")
+    compression: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the images that go through JPEG of quality 30 to 90"
+    )
     margin: Annotated[int, Field(ge=0, le=256)] = Field(
         0, description="pixels by which training images are decoded larger, to be cut out at random"
     )

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from melanoma.config import Recipe
 from melanoma.data import domain_fitting
 from melanoma.data import manifest as manifests
 from melanoma.data import splits as splitting
-from melanoma.data.diagnoses import UNKNOWN, number_diagnosis
+from melanoma.data.diagnoses import number_diagnoses
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits
 from melanoma.data.tables import write_table
@@ -171,17 +170,5 @@ def _select(images: RunImages, cache: ImageCache, spec: Preprocessing, split: st
     if len(np.unique(y_true[rows])) < 2:
         raise ManifestError(f"the {split} split does not hold images of both classes; give more images")
     source = np.unique(images.manifest.table["source"], return_inverse=True)[1]
-    diagnosis = _number_diagnoses(images.manifest.table, source)
+    diagnosis = number_diagnoses(images.manifest.table)
     return ImageSet(cache, rows, y_true[rows], spec, source[rows], diagnosis[rows])
-
-
-def _number_diagnoses(table: pd.DataFrame, source: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of every image's diagnosis (n,), from its diagnosis text or else its label.
-
-    Unknown throughout in a source that names none but melanomas: there the diagnosis would be known by the source.
-    """
-    texts = table["diagnosis"].where(table["diagnosis"] != "", table["label"])
-    numbers = [number_diagnosis(*row) for row in zip(texts, table["y_true"], strict=True)]
-    diagnosis = np.array(numbers, dtype=np.int64)
-    named = np.unique(source[(table["y_true"].to_numpy() == 0) & (diagnosis != UNKNOWN)])
-    return np.where(np.isin(source, named), diagnosis, UNKNOWN)

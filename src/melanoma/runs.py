@@ -32,7 +32,7 @@ from melanoma.training import models
 from melanoma.training.draws import count_draws
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.pipeline import ImageSet
-from melanoma.training.weights import find_ancestor, locate_weights
+from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 from melanoma.version import __version__
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, 
     notice = request.notice or (began_with or {}).get("notice")
     return {
         "melanoma_version": __version__,
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.model_copy(update={"model": name_weights(recipe.model)}).model_dump(),
         "seed": request.seed,
         "sources": list(dict.fromkeys([*own, *(began_with or {}).get("sources", [])])),
         "manifest_digest": images.manifest.digest,

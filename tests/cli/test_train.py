@@ -131,9 +131,8 @@ def test_fine_tuning_goes_on_from_the_shipped_network(workplace):
     recipe = load_recipe("run/recipe.yaml")
     begun, trained = create_model(recipe.model, recipe.input), keras.models.load_model("run/model.keras")
     last = [layer.name for layer in begun.layers].index(recipe.model.frozen_until)
-    for place, layer in enumerate(begun.layers):
-        pairs = zip(layer.get_weights(), trained.get_layer(layer.name).get_weights(), strict=True)
-        same = [np.array_equal(one, other) for one, other in pairs]
+    for place, (layer, other) in enumerate(zip(begun.layers, trained.layers, strict=True)):
+        same = [np.array_equal(*pair) for pair in zip(layer.get_weights(), other.get_weights(), strict=True)]
         assert all(same) if place <= last else not any(same), layer.name
     shipped, tuned = bundles.load(bundles.default_folder()), bundles.load("run/bundle")
     assert tuned.facts["began_with"] == shipped.digest

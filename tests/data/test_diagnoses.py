@@ -1,6 +1,7 @@
+import pandas as pd
 import pytest
 
-from melanoma.data.diagnoses import DIAGNOSES, UNKNOWN, number_diagnosis
+from melanoma.data.diagnoses import DIAGNOSES, UNKNOWN, number_diagnoses, number_diagnosis
 from melanoma.data.labels import OTHER
 
 
@@ -26,3 +27,16 @@ def test_a_label_that_names_no_lesion_is_unknown(label):
 
 def test_no_other_diagnosis_is_melanoma():
     assert all(number_diagnosis(label, 0) != 0 for label in map(str.strip, OTHER.split(",")))
+
+
+def test_a_source_that_names_melanomas_only_names_no_diagnosis():
+    rows = [
+        ("camera", "malignant", "", 1),
+        ("camera", "benign", "", 0),
+        ("clinic", "mel", "", 1),
+        ("clinic", "nv", "", 0),
+        ("clinic", "benign", "", 0),
+        ("clinic", "benign", "dermatofibroma", 0),
+    ]
+    table = pd.DataFrame(rows, columns=["source", "label", "diagnosis", "y_true"])
+    assert number_diagnoses(table).tolist() == [UNKNOWN, UNKNOWN, 0, 1, UNKNOWN, 6]

@@ -102,6 +102,33 @@ def test_a_margin_is_cut_away_at_a_random_place():
     assert np.abs(np.diff(cut[:, :, 0, 0].astype(int), axis=1) - 1).max() <= 1
 
 
+def test_quarter_turns_and_cuts_move_whole_pixels():
+    ways = [np.rot90(IMAGES, k, (1, 2))[:, :, ::flip] for k in range(4) for flip in (1, -1)]
+    taken = []
+    for number, image in enumerate(changed(quarter_turns=True, horizontal_flip=True)):
+        same = [way for way, images in enumerate(ways) if np.array_equal(image, images[number])]
+        assert len(same) == 1
+        taken += same
+    assert len(set(taken)) > 2
+    for image, whole in zip(changed(margin=6), IMAGES, strict=True):
+        assert any(np.array_equal(image, whole[y : y + 34, x : x + 34]) for y in range(7) for x in range(7))
+
+
+def test_poor_photographs_are_blurred_noisy_and_compressed():
+    steps = np.zeros((64, 32, 32, 3), np.uint8)
+    steps[:, :, 16:] = (200, 120, 90)
+    blurred, noisy, compressed = (
+        augment(steps, AugmentationConfig(**{name: value}), np.random.default_rng(0))
+        for name, value in (("blur", 2.0), ("noise", 0.1), ("compression", 1.0))
+    )
+    assert (np.abs(np.diff(blurred[:, 16, :, 0].astype(int), axis=1)).max(axis=1) < 100).mean() > 0.5
+    deviation = noisy[:, :, 20:, 0].std(axis=(1, 2))
+    assert deviation.max() == pytest.approx(0.1 * 255, rel=0.15)
+    assert deviation.min() < 3
+    assert all((image != whole).any() for image, whole in zip(compressed, steps, strict=True))
+    assert np.abs(compressed[:, :, 24:].astype(int).mean(axis=(0, 1, 2)) - [200, 120, 90]).max() < 3
+
+
 def test_frames_are_round_black_and_as_frequent_as_asked():
     white = np.full((300, 60, 60, 3), 255, dtype=np.uint8)
     framed = augment(white, AugmentationConfig(frame=0.5), np.random.default_rng(0))

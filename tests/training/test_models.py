@@ -20,6 +20,7 @@ from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training.export import export_litert
 from melanoma.training.folding import fold_normalisation
 from melanoma.training.models import create_inference_model, create_model
+from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 
 POOLED = InputConfig(size=48, scale="minus_one_one")
 
@@ -237,7 +238,6 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
     [
         ("original_cnn", "int8_weights", 0.01),
         ("mobilenet_v2", "float16", 1e-3),
-        ("mobilenet_v2", "none", 0),
         ("mobilenet_v2", "int8_weights", 0.01),
     ],
 )
@@ -304,6 +304,24 @@ def test_a_download_that_fails_is_one_line(monkeypatch):
     ) as caught:
         create_model(ModelConfig(name="mobilenet_v2", weights="imagenet"), POOLED)
     assert "\n" not in str(caught.value)
+
+
+def test_start_weights_are_found_from_anywhere_and_their_ancestors_named(tmp_path, monkeypatch, bundle_copy):
+    monkeypatch.chdir(tmp_path)
+    bundle_copy.rename(tmp_path / "bundle")
+    located = locate_weights(ModelConfig(weights="bundle")).weights
+    assert located == str(tmp_path / "bundle")
+    assert locate_weights(ModelConfig(weights="imagenet")).weights == "imagenet"
+    assert name_weights(ModelConfig(weights=located)).weights == "bundle"
+    assert name_weights(ModelConfig(weights="shipped")).weights == "shipped"
+    found = bundles.load("bundle")
+    assert find_ancestor(located)["digest"] == found.digest
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.keras").touch()
+    (tmp_path / "bundle").rename(run / "bundle")
+    assert find_ancestor(str(run))["digest"] == found.digest
+    assert find_ancestor("none") is find_ancestor("imagenet") is None
 
 
 def test_a_scale_that_the_weights_do_not_know_is_refused():

@@ -1,5 +1,9 @@
 """Which lesion a label names, as far as the collections agree: the classes of HAM10000 (Tschandl et al. 2018)."""
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from melanoma.data.labels import normalise
 
 UNKNOWN = -1
@@ -22,3 +26,17 @@ _NUMBERS = {
 def number_diagnosis(label: str, y_true: int) -> int:
     """The place in `DIAGNOSES` of what `label` names, UNKNOWN for one such as "benign". Class 1 is melanoma."""
     return 0 if y_true else _NUMBERS.get(normalise(label), UNKNOWN)
+
+
+def number_diagnoses(table: pd.DataFrame) -> NDArray[np.int64]:
+    """`number_diagnosis` of every row of a manifest's table (n,), by its diagnosis or else its label.
+
+    UNKNOWN throughout in a source that names no other diagnosis than melanoma: there whoever is asked for the
+    diagnosis could tell it by the source.
+    """
+    texts = table["diagnosis"].where(table["diagnosis"] != "", table["label"])
+    numbers = [number_diagnosis(*row) for row in zip(texts, table["y_true"], strict=True)]
+    diagnosis = np.array(numbers, dtype=np.int64)
+    source = table["source"].to_numpy()
+    named = np.unique(source[(table["y_true"].to_numpy() == 0) & (diagnosis != UNKNOWN)])
+    return np.where(np.isin(source, named), diagnosis, UNKNOWN)

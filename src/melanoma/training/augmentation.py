@@ -1,5 +1,7 @@
 """Random changes to training images: the only place where an image is changed at random."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 FRAME_RADII = (0.42, 0.75)  # of the side; from 0.71 on nothing of a centred frame is seen
 FRAME_SHIFT = 0.04  # of the side
+QUALITIES = (30, 91)  # of JPEG
 
 
 def augment(
@@ -19,21 +22,24 @@ def augment(
 
     Geometry is one affine map per image (rotation, shift, shear and zoom about the centre, as in Keras'
     ImageDataGenerator, and a place within the margin) with bilinear sampling and edge pixels repeated; colour is one
-    linear map; a black frame comes last.
+    linear map; then come blur, noise, compression and a black frame. Quarter turns and places in the margin are
+    whole pixels, so that alone they blur nothing.
     """
     size = batch.shape[1] - config.margin
     inverse_maps = draw_affine_maps(len(batch), size, config, rng)
-    inverse_maps[:, :, 2] += config.margin * draw_places(len(batch), config, rng)
+    inverse_maps[:, :, 2] += np.rint(config.margin * draw_places(len(batch), config, rng))
     colour_maps = draw_colour_maps(len(batch), config, rng)
     frames = draw_frames(len(batch), size, config, rng)
+    degradations = draw_degradations(len(batch), config, rng)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     changed = np.empty((len(batch), size, size, 3), np.uint8)
-    for image, inverse, colour, frame, out in zip(
-        batch, inverse_maps, colour_maps, frames, changed, strict=True
+    for image, inverse, colour, frame, degradation, out in zip(
+        batch, inverse_maps, colour_maps, frames, degradations, changed, strict=True
     ):
         cv2.warpAffine(image, inverse, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         if colour is not None:
             cv2.transform(out, colour, dst=out)
+        degrade(out, degradation, rng)
         if frame is not None:
             lay_frame(out, *frame)
     return changed
@@ -44,6 +50,8 @@ def draw_affine_maps(
 ) -> NDArray[np.float64]:
     """(n, 2, 3) maps from output to input pixels, x before y."""
     angle, shear = (np.deg2rad(limit) * rng.uniform(-1, 1, n) for limit in (config.rotation, config.shear))
+    if config.quarter_turns:
+        angle += np.pi / 2 * rng.integers(0, 4, n)
     shift = config.shift * size * rng.uniform(-1, 1, (n, 2))
     zoom = 1 + config.zoom * rng.uniform(-1, 1, (n, 2))
     cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(n), np.ones(n)
@@ -97,6 +105,37 @@ def draw_frames(
         (float(x), float(y), float(r)) if drawn else None
         for drawn, (x, y), r in zip(framed, centres, radii, strict=True)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """What a poor photograph adds: deviation of blur in pixels and of noise in grey levels, JPEG quality; 0 is none."""
+
+    blur: float
+    noise: float
+    quality: int
+
+
+def draw_degradations(n: int, config: AugmentationConfig, rng: np.random.Generator) -> list[Degradation]:
+    """One for each image."""
+    if not (config.blur or config.noise or config.compression):
+        return [Degradation(0.0, 0.0, 0)] * n
+    blur, noise = config.blur * rng.random(n), 255 * config.noise * rng.random(n)
+    quality = np.where(rng.random(n) < config.compression, rng.integers(*QUALITIES, n), 0)
+    return [Degradation(float(b), float(s), int(q)) for b, s, q in zip(blur, noise, quality, strict=True)]
+
+
+def degrade(image: NDArray[np.uint8], degradation: Degradation, rng: np.random.Generator) -> None:
+    """Blur, then noise, then compression, of uint8 (size, size, 3) in place."""
+    if degradation.blur > 0.1:  # less changes no pixel
+        cv2.GaussianBlur(image, (0, 0), degradation.blur, dst=image)
+    if degradation.noise:
+        noisy = image + np.float32(degradation.noise) * rng.standard_normal(image.shape, np.float32)
+        image[:] = np.clip(np.rint(noisy), 0, 255)
+    if degradation.quality:
+        options = (cv2.IMWRITE_JPEG_QUALITY, degradation.quality)
+        content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
+        cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=image)
 
 
 def lay_frame(image: NDArray[np.uint8], x: float, y: float, radius: float) -> None:

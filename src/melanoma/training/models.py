@@ -7,7 +7,7 @@ from melanoma.config import InputConfig, ModelConfig
 from melanoma.data.diagnoses import DIAGNOSES
 from melanoma.errors import ConfigError
 from melanoma.training.folding import fold_normalisation
-from melanoma.training.weights import check_weights, is_whole, load_trunk, take_whole
+from melanoma.training.weights import check_weights, is_whole, load_trunk, quote, take_whole
 
 if TYPE_CHECKING:
     import keras
@@ -180,7 +180,7 @@ def _load_pretrained(build: Any, weights: str, shape: tuple[int, int, int]) -> "
         except Exception as error:  # Keras raises nothing more definite when it cannot download
             raise ConfigError(
                 "ImageNet's weights cannot be loaded or downloaded here; fetch them elsewhere and name the file: "
-                f"--set model.weights=FILE ({' '.join(str(error).split())[:200]})"
+                f"--set model.weights=FILE ({quote(error)})"
             ) from error
     trunk = build(input_shape=shape, include_top=False, weights=None)
     if weights != "none" and not is_whole(weights):

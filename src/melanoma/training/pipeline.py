@@ -25,7 +25,7 @@ TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64
 class ImageSet:
     """Rows of a cache with their labels: `rows` int64 (n,), `y_true` 0/1 float32 (n,).
 
-    `source`: a number for each collection, `diagnosis`: see `data.diagnoses.number_diagnosis`, both int64 (n,).
+    `source`: a number for each collection, `diagnosis`: see `data.diagnoses.number_diagnoses`, both int64 (n,).
     """
 
     cache: ImageCache
@@ -44,7 +44,10 @@ class ImageSet:
 
 
 def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[TrainingBatch]:
-    """One epoch: images in an order and with changes drawn from (seed, epoch, batch), labels and diagnoses (n,)."""
+    """One epoch: images in an order and with changes drawn from (seed, epoch, batch).
+
+    Each batch has labels (n, 1) and diagnoses (n,).
+    """
     rng = np.random.default_rng([seed, epoch])
     order = draw_order(images.y_true, images.source, images.diagnosis, recipe.training, rng)
     batch_size = recipe.training.batch_size

@@ -56,6 +56,13 @@ def locate_weights(model: ModelConfig) -> ModelConfig:
     return model.model_copy(update={"weights": str(Path(model.weights).expanduser().absolute())})
 
 
+def name_weights(model: ModelConfig) -> ModelConfig:
+    """The same with the mere name of a file or folder: a bundle tells nothing of the machine it was made on."""
+    if model.weights in KEYWORDS:
+        return model
+    return model.model_copy(update={"weights": Path(model.weights).name})
+
+
 def find_ancestor(weights: str) -> dict[str, Any] | None:
     """Digest, training sources and notice of the bundle that `model.weights` names; None where there is none."""
     if not is_whole(weights):
@@ -81,7 +88,7 @@ def take_whole(network: "keras.Model", weights: str, scale: str) -> None:
         else:
             _take_bundle(network, bundles.load(folder), scale)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"model.weights {weights} do not fit {network.name}: {_one_line(error)}") from error
+        raise ConfigError(f"model.weights {weights} do not fit {network.name}: {quote(error)}") from error
 
 
 def load_trunk(trunk: "keras.Model", path: Path) -> None:
@@ -89,7 +96,12 @@ def load_trunk(trunk: "keras.Model", path: Path) -> None:
     try:
         trunk.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"model.weights {path} do not fit {trunk.name}: {_one_line(error)}") from error
+        raise ConfigError(f"model.weights {path} do not fit {trunk.name}: {quote(error)}") from error
+
+
+def quote(error: Exception) -> str:
+    """What a library said, on one line and not too long."""
+    return " ".join(str(error).split())[:200]
 
 
 def _find_folder(weights: str) -> Path:
@@ -152,7 +164,3 @@ def _widen(stored: Weights) -> Floats:
     shape = [1] * values.ndim
     shape[axis] = -1
     return values * stored.scale.reshape(shape)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
