@@ -65,6 +65,11 @@ class AugmentationConfig(Strict):
     quarter_turns: bool = Field(
         False, description="turns by 0, 90, 180 or 270 degrees, which resample nothing, on top of `rotation`"
     )
+    aspect: Fraction = Field(
+        0.0,
+        description="share of the width that half of the images lose while the rest is stretched over it; 0.25 undoes "
+        "the squashing of a 4:3 photograph to a square",
+    )
     noise: Fraction = Field(0.0, description="deviation of Gaussian noise, share of the range of values")
     blur: Annotated[float, Field(ge=0, le=8)] = Field(0.0, description="deviation of a Gaussian blur, pixels")
     compression: Annotated[float, Field(ge=0, le=1)] = Field(

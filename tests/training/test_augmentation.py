@@ -102,6 +102,18 @@ def test_a_margin_is_cut_away_at_a_random_place():
     assert np.abs(np.diff(cut[:, :, 0, 0].astype(int), axis=1) - 1).max() <= 1
 
 
+def test_half_of_the_images_are_stretched_over_the_width_they_lose_whichever_way_they_are_turned():
+    config = AugmentationConfig(aspect=0.25, quarter_turns=True)
+    maps = draw_affine_maps(400, 100, config, np.random.default_rng(0))
+    corners = np.array([[0, 0, 1], [99, 0, 1], [0, 99, 1], [99, 99, 1]])
+    extents = np.ptp(maps @ corners.T, axis=2)  # of the input that is seen, x and y
+    np.testing.assert_allclose(extents[:, 1], 99)
+    stretched = extents[:, 0] < 98
+    np.testing.assert_allclose(extents[stretched, 0], 0.75 * 99)
+    assert 150 < stretched.sum() < 250
+    np.testing.assert_allclose((maps @ [49.5, 49.5, 1]), 49.5)
+
+
 def test_quarter_turns_and_cuts_move_whole_pixels():
     ways = [np.rot90(IMAGES, k, (1, 2))[:, :, ::flip] for k in range(4) for flip in (1, -1)]
     taken = []

@@ -59,6 +59,8 @@ def draw_affine_maps(
     shearing = np.stack([one, -np.sin(shear), zero, np.cos(shear)], axis=1).reshape(n, 2, 2)
     flip = np.where(rng.random((n, 2)) < 0.5, -1, 1) ** [config.horizontal_flip, config.vertical_flip]
     linear = rotation @ shearing * (zoom * flip)[:, None, :]
+    if config.aspect:
+        linear[:, 0] *= np.where(rng.random(n) < 0.5, 1 - config.aspect, 1)[:, None]
     centre = (size - 1) / 2
     offset = (rotation @ shift[:, :, None])[:, :, 0] + centre - linear.sum(axis=2) * centre
     return np.concatenate([linear, offset[:, :, None]], axis=2)
