@@ -24,7 +24,9 @@ from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
 from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
+from melanoma.inference import images
 from melanoma.inference.predictor import load_predictor
+from melanoma.inference.preprocessing import prepare
 from melanoma.listener import Listener
 from melanoma.run_images import Request
 from melanoma.training import fit as fitting
@@ -362,3 +364,18 @@ def test_without_mlflow_the_run_ends_well_and_says_so_once(workplace, tmp_path, 
     said = [line for line in heard.lines if "melanoma track sync" in line]
     assert 1 <= len(said) <= 2  # once while training, once more when the last try at the end fails
     assert result.page.exists()
+
+
+def test_a_saved_model_answers_as_the_bundle(finished, workplace):
+    import tensorflow as tf
+
+    runs.export_saved_model(finished.folder, workplace / "saved")
+    predictor = load_predictor(finished.bundle)
+    serve = tf.saved_model.load(str(workplace / "saved")).serve
+    for path in sorted((workplace / "images" / "test").glob("*/*.png"))[:4]:
+        image = images.load(path)
+        answers = serve(prepare(image, predictor.bundle.preprocessing)[None])
+        assert answers["y_prob"].numpy()[0] == pytest.approx(predictor.predict(image).y_prob, abs=1e-4)
+        np.testing.assert_allclose(answers["heatmap"].numpy(), predictor.run(image).heatmap, atol=1e-4)
+    said = json.loads((workplace / "saved" / "assets.extra" / "melanoma.json").read_text())
+    assert said["bundle_digest"] == predictor.digest

@@ -32,6 +32,7 @@ from melanoma.training import models
 from melanoma.training.draws import count_draws
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.pipeline import ImageSet
+from melanoma.training.saved_model import write_saved_model
 from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 from melanoma.version import __version__
 
@@ -123,6 +124,12 @@ def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
         facts = _describe(request, recipe, images)
         domain = run_images.fit_domain_check(images, Listener())
         return export_bundle(model, pixels.sets["calibration"], recipe, target, facts, domain=domain)
+
+
+def export_saved_model(folder: Path, target: Path) -> None:
+    """A finished run's network as a SavedModel, with the calibration of the run's own bundle."""
+    recipe = load(folder)[1]
+    write_saved_model(load_model(folder), bundles.load(folder / "bundle"), target, recipe.export.views)
 
 
 class _Run:

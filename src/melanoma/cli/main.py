@@ -46,6 +46,7 @@ EXTRAS = {
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
     "data": ("httpx", "kagglehub"),
+    "export": ("onnx", "tf2onnx"),
     "serve": (
         "fastapi",
         "starlette",
