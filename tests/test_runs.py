@@ -371,10 +371,10 @@ def test_a_saved_model_answers_as_the_bundle(finished, workplace):
 
     runs.export_saved_model(finished.folder, workplace / "saved")
     predictor = load_predictor(finished.bundle)
-    serve = tf.saved_model.load(str(workplace / "saved")).serve
+    network = tf.saved_model.load(str(workplace / "saved"))
     for path in sorted((workplace / "images" / "test").glob("*/*.png"))[:4]:
         image = images.load(path)
-        answers = serve(prepare(image, predictor.bundle.preprocessing)[None])
+        answers = network.serve(prepare(image, predictor.bundle.preprocessing)[None])
         assert answers["y_prob"].numpy()[0] == pytest.approx(predictor.predict(image).y_prob, abs=1e-4)
         np.testing.assert_allclose(answers["heatmap"].numpy(), predictor.run(image).heatmap, atol=1e-4)
     said = json.loads((workplace / "saved" / "assets.extra" / "melanoma.json").read_text())
