@@ -10,6 +10,18 @@ import pytest
 from PIL import Image
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests that take minutes each, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="takes minutes: pytest --long runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)
+
+
 def require_or_skip(reason: str) -> None:
     """A missing extra or data set is a failure in CI and a skip, with the reason, on a user's machine."""
     if os.environ.get("CI"):
