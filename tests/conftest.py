@@ -14,14 +14,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take minutes each, too")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--long"):
-        skip = pytest.mark.skip(reason="takes minutes: pytest --long runs it")
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(skip)
-
-
 def require_or_skip(reason: str) -> None:
     """A missing extra or data set is a failure in CI and a skip, with the reason, on a user's machine."""
     if os.environ.get("CI"):
@@ -126,6 +118,11 @@ def run_melanoma(
     return run_here
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that the other worker has all the rest to do beside them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests first, so that the other worker has all the rest to do beside them; long ones on request."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="takes minutes: pytest --long runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)
