@@ -1,5 +1,6 @@
 """Write docs/reference/commands.md and recipes.md anew, from the command line and the recipe model themselves."""
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -8,7 +9,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from melanoma.cli.main import app
+from melanoma.cli import predict
+from melanoma.cli.app import app
 from melanoma.config import Recipe
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -78,6 +80,8 @@ def _walk(name: str, command: Any, parent: Any = None) -> Iterator[tuple[str, An
 
 
 def _render_command(path: str, command: Any, context: Any) -> str:
+    if path == "melanoma predict":
+        return _render_parser(predict.create_parser())
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     lines = [f"## {path}", "", command.help, "", f"`{usage}`", ""]
     records = [parameter.get_help_record(context) for parameter in command.params]
@@ -87,6 +91,19 @@ def _render_command(path: str, command: Any, context: Any) -> str:
         lines += [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in rows]
         lines.append("")
     return "\n".join(lines)
+
+
+def _render_parser(parser: argparse.ArgumentParser) -> str:
+    """The same of the one command that argparse parses."""
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    lines = [f"## {parser.prog}", "", str(parser.description), "", f"`{usage}`", ""]
+    lines += ["| argument or option | meaning |", "|---|---|"]
+    for action in parser._actions[1:]:
+        kind = action.metavar or ("|".join(action.choices) if action.choices else action.dest.upper())
+        takes = f" <{kind}>" if action.nargs != 0 else ""
+        name = ", ".join(action.option_strings) + takes if action.option_strings else f"{kind}..."
+        lines.append(f"| `{_cell(name)}` | {_cell(str(action.help))} |")
+    return "\n".join([*lines, ""])
 
 
 def _render_section(name: str, model: type[BaseModel]) -> str:

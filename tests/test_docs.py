@@ -15,7 +15,9 @@ from conftest import require_extra
 
 require_extra("pydantic", "bench")
 
-from melanoma.cli.main import app
+from melanoma.cli import predict
+from melanoma.cli.app import app
+from melanoma.errors import ConfigError
 
 ALLOW_PLACEHOLDERS = False  # False once every measured figure is filled in
 
@@ -137,6 +139,8 @@ def explain_wrong(line: str) -> str:
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
         unknown = [word for word in arguments if "=" not in word and word not in targets]
         return f"make has no {unknown}" if unknown else ""
+    if arguments[:1] == ["predict"]:
+        return explain_wrong_predict(arguments[1:])
     command = typer.main.get_command(app)
     while hasattr(command, "commands"):
         name, *arguments = arguments or [""]
@@ -147,6 +151,14 @@ def explain_wrong(line: str) -> str:
         command.make_context(name, arguments)
     except Exception as error:
         return f"{error} ({type(error).__name__})"
+    return ""
+
+
+def explain_wrong_predict(arguments: list[str]) -> str:
+    try:
+        predict.create_parser().parse_args(arguments)
+    except ConfigError as error:
+        return str(error)
     return ""
 
 

@@ -19,7 +19,7 @@ require_extra("tensorflow", "train")
 from typer.testing import CliRunner
 
 from melanoma import run_images, runs
-from melanoma.cli.main import app
+from melanoma.cli.app import app
 from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection

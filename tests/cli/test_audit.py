@@ -10,7 +10,7 @@ from conftest import require_extra
 
 require_extra("faiss", "bench")
 
-from melanoma.cli.main import app
+from melanoma.cli.app import app
 from melanoma.data.synthetic import render
 from melanoma.errors import ConfigError, ManifestError
 

@@ -16,7 +16,7 @@ require_extra("tensorflow", "train")
 import keras
 from typer.testing import CliRunner
 
-from melanoma.cli.main import app
+from melanoma.cli.app import app
 from melanoma.config import load_recipe
 from melanoma.inference import bundle as bundles
 from melanoma.training.models import create_model

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import options, predictors
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import CalibrationError
 
@@ -43,7 +43,7 @@ def calibrate(
     from melanoma.evaluation import recalibration
     from melanoma.inference.domain import check_enough
 
-    predictor = options.open_predictor(bundle, prevalence=prevalence)
+    predictor = predictors.open_predictor(bundle, prevalence=prevalence)
     recalibration.check_folder(output, predictor.bundle)
     table = splitting.load_groups(groups) if groups else None
     with show_progress("reading the images") as update:

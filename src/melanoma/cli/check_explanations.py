@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import inputs, options
+from melanoma.cli import inputs, options, predictors
 from melanoma.cli.progress import say, show_stages
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check_explanations(
     from melanoma.evaluation.explanations import check_explanations as check
 
     inputs.check_output(output, [*data, groups], reporting.NAMES)
-    predictor = options.open_predictor(bundle)
+    predictor = predictors.open_predictor(bundle)
     chosen = _draw_images(data, label, split, groups, images, seed)
     with show_stages() as progress:
         report = check(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import inputs, options
+from melanoma.cli import inputs, options, predictors
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ManifestError
 
@@ -196,7 +196,7 @@ def _is_csv(place: str) -> bool:
 
 
 def _open_bundle(bundle: str | None) -> _Model:
-    predictor = options.open_predictor(bundle)
+    predictor = predictors.open_predictor(bundle)
     opened = predictor.bundle
     return _Model(
         opened.name,

@@ -1,34 +1,17 @@
-"""The `melanoma` command: parses, imports lazily, calls, prints."""
+"""The `melanoma` command: finds the command, turns errors into one line and an exit code.
+
+`predict` is parsed by argparse and everything else by Typer: Typer and what it needs take longer to import, and more
+memory, than an image takes to be judged.
+"""
 
 import errno
 import sys
 import warnings
 from typing import NoReturn
 
-import typer
-from typer.exceptions import TyperException
-
-from melanoma.cli import (
-    audit,
-    baseline,
-    calibrate,
-    check_explanations,
-    data,
-    demo,
-    evaluate,
-    export,
-    models,
-    predict,
-    serve,
-    split,
-    streams,
-    stress,
-    track,
-    train,
-)
+from melanoma.cli import streams
 from melanoma.cli.progress import say
-from melanoma.errors import ConfigError, MelanomaError, MissingExtraError, UserError
-from melanoma.version import __version__
+from melanoma.errors import MelanomaError, MissingExtraError, UserError
 
 EXTRAS = {
     "bench": (
@@ -45,6 +28,7 @@ EXTRAS = {
         "threadpoolctl",
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
+    "parquet": ("pyarrow",),
     "data": ("httpx", "kagglehub"),
     "export": ("onnx", "tf2onnx"),
     "serve": (
@@ -58,46 +42,6 @@ EXTRAS = {
     ),
 }
 
-app = typer.Typer(
-    name="melanoma",
-    help="Find melanoma in dermoscopic images, and prove how well it works. Research software, not a medical device.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(predict.predict)
-app.command()(evaluate.evaluate)
-app.command()(stress.stress)
-app.command()(audit.audit)
-app.command()(calibrate.calibrate)
-app.command()(check_explanations.check_explanations)
-app.command()(split.split)
-app.command()(train.train)
-app.command()(baseline.baseline)
-app.command()(export.export)
-app.command()(serve.serve)
-app.command()(demo.demo)
-app.add_typer(data.app, name="data")
-app.add_typer(models.app, name="models")
-app.add_typer(track.app, name="track")
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"melanoma {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Say which."
-    ),
-) -> None:
-    """Options before the command."""
-    del version
-
 
 def run() -> NoReturn:
     """Run the command and end the process: 0 done, 2 the user's error, 1 ours, 130 Ctrl-C."""
@@ -106,7 +50,7 @@ def run() -> NoReturn:
         for module in ("PIL", "pydicom"):  # what they say of a damaged image stands in the result row
             warnings.filterwarnings("ignore", module=module)
     try:
-        _run_app()
+        _run_command()
     except UserError as error:
         _fail(str(error), 2)
     except MelanomaError as error:
@@ -127,26 +71,17 @@ def run() -> NoReturn:
     sys.exit(0)
 
 
-def _run_app() -> None:
-    """Run Typer's command; what still waits for standard output is written before its end counts."""
+def _run_command() -> None:
+    """Run the command; what still waits for standard output is written before its end counts."""
     try:
-        code = app(prog_name="melanoma", standalone_mode=False)
-        if code == 130:  # what newer versions of Typer make of Ctrl-C
-            raise KeyboardInterrupt
-        if code:
-            sys.exit(code)
-    except typer.Abort as error:  # older ones
-        raise KeyboardInterrupt from error
-    except TyperException as error:
-        message = error.format_message()
-        if "\n" in message:  # the help text, when a command is missing
-            typer.echo(message)
-            sys.exit(2)
-        raise ConfigError(f"{message.rstrip('.')}; see --help") from error
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # Typer makes it a failure
-            sys.exit(0)
-        raise
+        if sys.argv[1:2] == ["predict"]:
+            from melanoma.cli import predict
+
+            predict.run(sys.argv[2:])
+        else:
+            from melanoma.cli import app
+
+            app.run()
     finally:
         streams.flush_stdout()
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import options, predictors
 from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import ConfigError
 from melanoma.inference.bundle import Bundle
@@ -63,7 +63,7 @@ def card(
     ] = False,
 ) -> None:
     """A bundle's model card, from its facts and its results, with reporting checklists."""
-    predictor = options.open_predictor(bundle)
+    predictor = predictors.open_predictor(bundle)
     if as_json:
         _print_facts(predictor.bundle, [evaluation, stress, explanations, statements, output])
         return

@@ -7,9 +7,6 @@ from typing import Annotated
 import typer
 
 from melanoma.errors import ConfigError
-from melanoma.inference.predictor import Predictor, load_predictor
-
-MODELS = Path("~/.cache/melanoma/models")  # where bundles of the registry are kept
 
 Data = Annotated[
     list[str],
@@ -44,17 +41,6 @@ def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
             raise ConfigError(f"--label {text!r} must be NAME=1 for melanoma or NAME=0 for other")
         parsed[name] = int(value)
     return parsed
-
-
-def open_predictor(
-    bundle: str | None, *, prevalence: float | None = None, domain_check: bool = True
-) -> Predictor:
-    """The predictor behind `--bundle`, fetched from the registry when it is a `models:/` address."""
-    if bundle is not None and bundle.startswith("models:/"):
-        from melanoma.tracking import fetch_bundle
-
-        bundle = str(fetch_bundle(bundle, MODELS.expanduser()))
-    return load_predictor(bundle, prevalence=prevalence, domain_check=domain_check)
 
 
 def resolve_inputs(data: Sequence[str]) -> set[Path]:

@@ -1,66 +1,129 @@
-"""`melanoma predict`: judge images."""
+"""`melanoma predict`: judge images. Parsed by argparse: see `main`."""
 
+import argparse
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import NoReturn
 
-import typer
+import numpy as np
+from numpy.typing import NDArray
 
-from melanoma.cli import options, rows
+from melanoma.cli import gathering, predictors, rows
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ImageError
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Predictor
 from melanoma.inference.sources import ImageFile, find_images
 
-
-class Format(StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
+HELP = "Judge dermoscopic images: probability of melanoma, and whether to refer."
+Overlays = Callable[[int, NDArray[np.uint8]], None]
 
 
-def predict(
-    source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Image files or folders.")],
-    bundle: options.BundleOption = None,
-    format: Annotated[Format, typer.Option(help="How to write the results.")] = Format.TABLE,  # noqa: A002
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File in place of standard output.")
-    ] = None,
-    explain: Annotated[
-        Path | None, typer.Option(help="Folder for overlays of where the network looked.")
-    ] = None,
-    prevalence: Annotated[
-        float | None, typer.Option(help="Share of melanomas where you work; re-bases the probabilities.")
-    ] = None,
-    no_domain_check: Annotated[
-        bool, typer.Option("--no-domain-check", help="Judge images that do not look dermoscopic, too.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="End with code 2 if any image cannot be read.")
-    ] = False,
-) -> None:
-    """Judge dermoscopic images: probability of melanoma, and whether to refer."""
-    files = list(find_images(source))
-    _refuse_inputs(files, output, explain)
-    predictor = options.open_predictor(bundle, prevalence=prevalence, domain_check=not no_domain_check)
-    counts: Counter[str] = Counter()
+def run(arguments: Sequence[str]) -> None:
+    """Judge what the command line names. Raises ConfigError, ImageError, BundleError and OutputError."""
+    asked = create_parser().parse_args(arguments)
+    rows.check(asked.format, asked.output)
+    files = list(find_images(asked.source))
+    _refuse_inputs(files, asked.output, asked.explain)
+    predictor = predictors.open_predictor(
+        asked.bundle, prevalence=asked.prevalence, domain_check=not asked.no_domain_check
+    )
+    if asked.output is None or str(asked.output) == "-" or not gathering.is_plain(asked.output):
+        counts: Counter[str] = Counter()
+        judged = _judge(predictor, files, range(len(files)), asked.explain)
+        rows.write(_count(judged, counts), asked.format, asked.output)
+    else:
+        counts = _judge_to_file(predictor, files, asked)
+    _summarise(counts, len(files), asked.strict)
+
+
+def create_parser() -> argparse.ArgumentParser:
+    """Arguments and options of the command."""
+    parser = _Parser(prog="melanoma predict", description=HELP, allow_abbrev=False)
+    add = parser.add_argument
+    add("source", metavar="SOURCE", nargs="+", help="Image files or folders.")
+    add("--bundle", help="Bundle folder or models:/name@alias; default: the shipped one.")
+    add("--format", choices=rows.FORMATS, default="table", help="How to write the results (default: table).")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        help="File in place of standard output; a command that was stopped goes on there.",
+    )
+    add("--explain", type=Path, metavar="DIR", help="Folder for overlays of where the network looked.")
+    add(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="Share of melanomas where you work; re-bases the probabilities.",
+    )
+    add("--no-domain-check", action="store_true", help="Judge images that do not look dermoscopic, too.")
+    add("--strict", action="store_true", help="End with code 2 if any image cannot be read.")
+    return parser
+
+
+def pass_on() -> None:
+    """What Typer's list of commands calls `predict`; `main` never gets here."""
+    run(sys.argv[2:])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as everywhere."""
+        raise ConfigError(f"{message}; see melanoma predict --help")
+
+
+def _judge(
+    predictor: Predictor, files: Sequence[ImageFile], places: Sequence[int], explain: Path | None
+) -> Iterator[Prediction]:
+    """A row for each of these places in `files`, in order, with progress; overlays land in `explain`."""
+    draw = _draw_into(explain, list(rows.name_overlays(files)), places) if explain is not None else None
     with show_progress("judging images") as update:
-        judged = _watch(predictor.score_files(files), counts, len(files), update)
-        rows.write(_explained(judged, files, predictor, explain), format.value, output)
-    _summarise(counts, len(files), strict)
+        judged = predictor.score_files((files[place] for place in places), draw=draw)
+        for done, row in enumerate(judged, start=1):
+            update(done, len(places))
+            yield row
+
+
+def _draw_into(folder: Path, names: Sequence[str], places: Sequence[int]) -> Overlays:
+    def draw(number: int, picture: NDArray[np.uint8]) -> None:
+        rows.write_overlay(picture, folder / f"{names[places[number]]}.png")
+
+    return draw
+
+
+def _judge_to_file(predictor: Predictor, files: list[ImageFile], asked: argparse.Namespace) -> Counter[str]:
+    """Judge the images that have no row in the output yet, and give it its form when all have one."""
+    output = asked.output.resolve()  # a link stays, what it points at is replaced
+    settings = {
+        "bundle": predictor.digest,
+        "prevalence": predictor.prevalence,
+        "domain_check": predictor.checks_domain,
+    }
+    counts: Counter[str] = Counter()
+    with gathering.gather(output, settings) as gathered:
+        places = gathered.leave_out_done(files)
+        if len(places) < len(files):
+            say(f"going on in {gathered.path}: {len(files) - len(places):,} of {len(files):,} are judged")
+        try:
+            for row in _judge(predictor, files, places, asked.explain):
+                gathered.add(row)
+        except KeyboardInterrupt:
+            say(f"the same command goes on where this one stopped; its rows are in {gathered.path}")
+            raise
+        rows.write(_count(gathered.pick(files), counts), asked.format, asked.output)
+        gathered.path.unlink()
+    return counts
 
 
 def _refuse_inputs(files: list[ImageFile], output: Path | None, explain: Path | None) -> None:
     """Raise ConfigError when the results or an overlay would take the place of an image."""
-    inputs = {Path(file.path).resolve() for file in files}
-    if output is not None and output.resolve() in inputs:
+    inputs = (
+        {Path(file.path).resolve() for file in files} if output is not None or explain is not None else set()
+    )
+    if output is not None and not inputs.isdisjoint((output.resolve(), gathering.part_of(output.resolve()))):
         raise ConfigError(f"{output} is one of the images; give another --output")
     if explain is not None:
         for name in rows.name_overlays(files):
@@ -70,23 +133,9 @@ def _refuse_inputs(files: list[ImageFile], output: Path | None, explain: Path | 
                 )
 
 
-def _watch(
-    predictions: Iterator[Prediction], counts: Counter[str], total: int, update: Callable[[int, int], None]
-) -> Iterator[Prediction]:
-    for done, prediction in enumerate(predictions, start=1):
+def _count(predictions: Iterable[Prediction], counts: Counter[str]) -> Iterator[Prediction]:
+    for prediction in predictions:
         counts["error" if prediction.error else str(prediction.decision)] += 1
-        update(done, total)
-        yield prediction
-
-
-def _explained(
-    predictions: Iterator[Prediction], files: list[ImageFile], predictor: Predictor, folder: Path | None
-) -> Iterator[Prediction]:
-    """The same predictions; an overlay of each image that could be read lands in `folder`."""
-    names = rows.name_overlays(files)
-    for file, name, prediction in zip(files, names, predictions, strict=True):
-        if folder is not None and not prediction.error:
-            rows.write_overlay(replace(file, image_id=name), predictor, folder)
         yield prediction
 
 

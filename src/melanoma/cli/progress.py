@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import typer
-
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -16,8 +14,19 @@ LINE_EVERY = 10.0  # seconds between plain lines
 
 def say(line: str) -> None:
     """One line on standard error. Work goes on when nobody can read it."""
+    if sys.stderr is None:  # closed
+        return
     with suppress(OSError):
-        typer.echo(line, err=True)
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def describe_seconds(seconds: float) -> str:
+    """A length of time as people say it: 40 s, 3 min, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 class Meter:
@@ -33,7 +42,8 @@ class Meter:
         if now - self._last >= LINE_EVERY or (done == total and now - self._began >= 1):
             self._last = now
             rate = done / max(now - self._began, 1e-9)
-            say(f"{self._label}: {done:,}/{total:,}, {rate:.0f} a second{', ' * bool(note)}{note}")
+            left = f", {describe_seconds((total - done) / rate)} left" if rate and done < total else ""
+            say(f"{self._label}: {done:,}/{total:,}, {rate:.0f} a second{left}{', ' * bool(note)}{note}")
 
 
 class _Bar(Meter):
@@ -42,10 +52,11 @@ class _Bar(Meter):
     def __init__(self, label: str, progress: "Progress") -> None:
         super().__init__(label)
         self._progress = progress
-        self._task = progress.add_task(label, total=None, note="")
+        self._task = progress.add_task(label, total=None, note="", rate="")
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        self._progress.update(self._task, completed=done, total=total, note=note)
+        rate = done / max(time.monotonic() - self._began, 1e-9)
+        self._progress.update(self._task, completed=done, total=total, note=note, rate=f"{rate:.0f}/s")
 
 
 @contextmanager
@@ -76,6 +87,7 @@ def show_progress(label: str) -> Iterator[Meter]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )

@@ -1,4 +1,4 @@
-"""Result rows as a table, JSON, JSON lines or CSV."""
+"""Result rows as a table, JSON, JSON lines, CSV or Parquet."""
 
 import csv
 import errno
@@ -9,20 +9,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
-import typer
+import numpy as np
+from numpy.typing import NDArray
 
 from melanoma.cli import streams
-from melanoma.errors import OutputError
+from melanoma.errors import ConfigError, OutputError
 from melanoma.files import replacing
 from melanoma.inference.decision import Decision
 from melanoma.inference.prediction import Prediction
-from melanoma.inference.predictor import Predictor
 from melanoma.inference.sources import ImageFile
 
 Rows = Iterator[Prediction]
+
+ROW_GROUP = 10_000
+
+
+def check(form: str, output: Path | None) -> None:
+    """Raise ConfigError when rows cannot be written so, before any work is done; ModuleNotFoundError, OutputError."""
+    if form == "parquet":
+        if output is None or str(output) == "-":
+            raise ConfigError("--format parquet needs a file: give one with --output")
+        import pyarrow.parquet  # noqa: F401 - better now than after all images
+    if output is not None and output.is_dir():
+        raise OutputError(f"cannot write {output}: {os.strerror(errno.EISDIR)}")
 
 
 def write(predictions: Rows, form: str, output: Path | None) -> None:
@@ -30,6 +43,11 @@ def write(predictions: Rows, form: str, output: Path | None) -> None:
 
     Raises OutputError; a reader of standard output who leaves early (`| head`) ends the command quietly.
     """
+    check(form, output)
+    if form == "parquet" and output is not None:
+        with replacing(output.resolve()) as temporary:
+            _write_parquet(predictions, temporary)
+        return
     writer: Callable[[Rows, IO[str]], None] = WRITERS[form]
     if output is not None and str(output) != "-":
         with _replacing(output) as file:
@@ -44,9 +62,9 @@ def write(predictions: Rows, form: str, output: Path | None) -> None:
     try:
         writer(predictions, sys.stdout)
         streams.flush_stdout()
-    except BrokenPipeError as error:
+    except BrokenPipeError:
         streams.discard_stdout()
-        raise typer.Exit from error
+        sys.exit(0)
     except OSError as error:
         streams.discard_stdout()
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from error
@@ -69,14 +87,15 @@ def name_overlays(files: Iterable[ImageFile]) -> Iterator[str]:
         yield name
 
 
-def write_overlay(file: ImageFile, predictor: Predictor, folder: Path) -> None:
-    """Save where the network looked as `folder/IMAGE_ID.png`."""
+def write_overlay(picture: NDArray[np.uint8], target: Path) -> None:
+    """Save where the network looked, RGB uint8 (h, w, 3), as PNG.
+
+    Pixels as they are, in a file a little larger than it could be: the smallest would take longer than the network.
+    """
     from PIL import Image
 
-    picture = predictor.explain(file.path)
-    target = folder / f"{file.image_id}.png"
     with replacing(target) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
 
 
 def _write_table(predictions: Rows, file: IO[str]) -> None:
@@ -115,6 +134,30 @@ def _write_csv(predictions: Rows, file: IO[str]) -> None:
         file.flush()
 
 
+def _write_parquet(predictions: Rows, path: Path) -> None:
+    """In groups of rows, so that a million take no more memory than these."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = [
+        (name.name, pa.float64() if name.name == "y_prob" else pa.string()) for name in fields(Prediction)
+    ]
+    schema = pa.schema(columns)
+    with parquet.ParquetWriter(path, schema) as writer:
+        while group := [_to_utf8(row.to_dict()) for row in islice(predictions, ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema))
+
+
+def _to_utf8(values: dict[str, str | float | None]) -> dict[str, str | float | None]:
+    """Bytes of a file name that are no UTF-8 as backslash escapes: Parquet's text is UTF-8."""
+    return {
+        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
+
+
 def _is_odd(path: str) -> bool:
     """True for names that would break a line of the table or cannot be printed."""
     return not path.isprintable()
@@ -123,8 +166,6 @@ def _is_odd(path: str) -> bool:
 @contextmanager
 def _replacing(output: Path) -> Iterator[IO[str]]:
     """A file under a temporary name that takes the place of `output` when all went well."""
-    if output.is_dir():
-        raise OutputError(f"cannot write {output}: {os.strerror(errno.EISDIR)}")
     if output.exists() and not output.is_file():  # a device or a pipe is written into, never replaced
         try:
             with _open(output) as file:
@@ -147,3 +188,4 @@ WRITERS: dict[str, Callable[[Rows, IO[str]], None]] = {
     "jsonl": _write_jsonl,
     "csv": _write_csv,
 }
+FORMATS = (*WRITERS, "parquet")

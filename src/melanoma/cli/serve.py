@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from melanoma.cli import options
+from melanoma.cli import options, predictors
 from melanoma.cli.progress import say
 from melanoma.errors import ConfigError
 
@@ -64,7 +64,7 @@ def serve(
     from melanoma.serving.app import create_app
 
     def load() -> Predictor:
-        folder = bundle_source.find_folder(bundle, options.MODELS.expanduser())
+        folder = bundle_source.find_folder(bundle, predictors.MODELS.expanduser())
         checked = not no_domain_check
         return load_predictor(folder, prevalence=prevalence, domain_check=checked, max_pixels=max_pixels)
 

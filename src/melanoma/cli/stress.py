@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from melanoma.cli import inputs, options
+from melanoma.cli import inputs, options, predictors
 from melanoma.cli.progress import say, show_progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stress(
     from melanoma.evaluation import stress_report, stress_words
 
     inputs.check_output(output, [*data, groups], stress_report.NAMES)
-    predictor = options.open_predictor(bundle)
+    predictor = predictors.open_predictor(bundle)
     _, manifest, group = inputs.find_images(data, label, split, groups)
     say(manifests.describe(manifest))
     sample = testing.draw_sample(manifest, group.tolist(), images, seed)

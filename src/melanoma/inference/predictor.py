@@ -2,9 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
 
 AnyImage = str | Path | bytes | Image.Image | NDArray[np.uint8]
+Draw = Callable[[NDArray[np.uint8]], None]
 
 __all__ = ["Prediction", "Predictor", "load_predictor"]
 
@@ -109,13 +110,21 @@ class Predictor:
         name = str(image) if isinstance(image, str | Path) else ""
         return self.predict_file(ImageFile("", name, Path(name).stem), image)
 
-    def predict_file(self, file: ImageFile, image: AnyImage | None = None) -> Prediction:
-        """Judge the image of a result row; `image` in place of the file's own path where given."""
+    def predict_file(
+        self, file: ImageFile, image: AnyImage | None = None, *, draw: Draw | None = None
+    ) -> Prediction:
+        """Judge the image of a result row; `image` in place of the file's own path where given.
+
+        `draw` is called with the overlay that `explain` gives, from the same run of the network.
+        """
         try:
             rgb = self._to_rgb(file.path if image is None else image)
         except ImageError as error:
             return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
-        y_prob = float(self.bundle.calibration.transform(self.run(rgb).logit)[0])
+        output = self.run(rgb)
+        if draw is not None:
+            draw(self._lay_over(rgb, output))
+        y_prob = float(self.bundle.calibration.transform(output.logit)[0])
         decision, reason = self._decide(y_prob, rgb)
         return self._row(file, self._rebase(y_prob), decision, reason)
 
@@ -123,14 +132,24 @@ class Predictor:
         """Judge many image files, in order, as they get done."""
         return self.score_files(ImageFile("", path, Path(path).stem) for path in paths)
 
-    def score_files(self, files: Iterable[ImageFile], workers: int | None = None) -> Iterator[Prediction]:
-        """Judge many files, in order, as they get done; `workers` at once, one a core unless given."""
+    def score_files(
+        self,
+        files: Iterable[ImageFile],
+        workers: int | None = None,
+        *,
+        draw: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    ) -> Iterator[Prediction]:
+        """Judge many files, in order, as they get done; `workers` at once, one a core unless given.
+
+        `draw` is called in a worker with the place of each file that can be read and its overlay.
+        """
         workers = workers or os.cpu_count() or 1
         waiting: deque[Future[Prediction]] = deque()
         pool = ThreadPoolExecutor(workers)
         try:
-            for file in files:
-                waiting.append(pool.submit(self.predict_file, file))
+            for place, file in enumerate(files):
+                own = None if draw is None else partial(draw, place)
+                waiting.append(pool.submit(self.predict_file, file, draw=own))
                 if len(waiting) > 4 * workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -148,7 +167,10 @@ class Predictor:
     def explain(self, image: AnyImage) -> NDArray[np.uint8]:
         """The image, RGB uint8 (h, w, 3), with where the network saw melanoma laid over it. Raises ImageError."""
         rgb = self._to_rgb(image)
-        return overlay(rgb, self.run(rgb).heatmap[0], self.bundle.preprocessing, self.heat_box)
+        return self._lay_over(rgb, self.run(rgb))
+
+    def _lay_over(self, rgb: NDArray[np.uint8], output: NetworkOutput) -> NDArray[np.uint8]:
+        return overlay(rgb, output.heatmap[0], self.bundle.preprocessing, self.heat_box)
 
     def _to_rgb(self, image: AnyImage) -> NDArray[np.uint8]:
         if isinstance(image, bytes | bytearray | memoryview):
