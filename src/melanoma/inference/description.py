@@ -34,16 +34,17 @@ FEATURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """An image at working size: `pixels` (3, s, s); `planes` the channels' logarithms, float32 (3, s, s); `light`
-    their mean; `red_green`, `green_blue` their differences; `seen` what is not black within the centre disc.
+    """An image at working size: `pixels` (3, s, s); `light` the mean of the channels' logarithms, float32 (s, s);
+    `red_green`, `green_blue` their differences; `seen` what is not black within the centre disc. `values` float32
+    (6, n): of what is seen red, green, blue, `light`, `red_green`, `green_blue`.
     """
 
     pixels: RGB
-    planes: Floats
     light: Floats
     red_green: Floats
     green_blue: Floats
     seen: Mask
+    values: Floats
 
 
 def describe(image: RGB) -> Floats:
@@ -71,9 +72,16 @@ def _look(image: RGB) -> _Look:
     seen = (pixels.max(axis=0) > DARK) & _disc(0.0, 0.98)
     if seen.sum() < MIN_SEEN:
         seen = _disc(0.0, 0.98)
-    planes = _logarithms()[pixels]
-    red, green, blue = planes
-    return _Look(pixels, planes, (red + green + blue) / 3, red - green, green - blue, seen)
+    planes = np.empty((6, SIDE, SIDE), np.float32)
+    np.take(_logarithms(), pixels, out=planes[:3])
+    red, green, blue, light, red_green, green_blue = planes
+    np.add(red, green, out=light)
+    light += blue
+    light /= 3
+    np.subtract(red, green, out=red_green)
+    np.subtract(green, blue, out=green_blue)
+    values = planes.reshape(6, -1).take(np.flatnonzero(seen), axis=1)
+    return _Look(pixels, light, red_green, green_blue, seen, values)
 
 
 def _field(image: RGB) -> tuple[int, int, int, int]:
@@ -104,17 +112,16 @@ def _share_plain(look: _Look) -> list[float]:
 
 def _colours(look: _Look) -> list[float]:
     found: list[float] = []
-    for plane in (look.red_green, look.green_blue):
-        low, first, middle, third, high = _quantiles(plane[look.seen], (0.02, 0.25, 0.5, 0.75, 0.98))
+    for values in look.values[4:]:
+        low, first, middle, third, high = _quantiles(values, (0.02, 0.25, 0.5, 0.75, 0.98))
         found += [low, middle, high, float(np.log(third - first + 0.01))]
-    low, tenth, middle, ninetieth, high = _quantiles(look.light[look.seen], (0.02, 0.1, 0.5, 0.9, 0.98))
+    low, tenth, middle, ninetieth, high = _quantiles(look.values[3], (0.02, 0.1, 0.5, 0.9, 0.98))
     return [*found, middle - low, high - middle, float(np.log(ninetieth - tenth + 0.03))]
 
 
 def _couplings(look: _Look) -> list[float]:
     """How the channels go together, as one pigment over one skin makes them, and how many colours there are."""
-    red, green, blue = (plane[look.seen] for plane in look.planes)
-    first, second, light = (plane[look.seen] for plane in (look.red_green, look.green_blue, look.light))
+    red, green, blue, light, first, second = look.values
     pairs = (_correlate(red, green), _correlate(green, blue))
     coarse = (look.pixels >> 4).astype(np.int16)
     codes = (coarse[0] * 256 + coarse[1] * 16 + coarse[2])[look.seen]

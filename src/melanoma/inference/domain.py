@@ -7,10 +7,12 @@ was fitted on.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from melanoma.errors import BundleError, CalibrationError
 from melanoma.inference.description import FEATURES, RGB, describe
@@ -42,7 +44,7 @@ _KINDS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """What dermoscopic images look like.
 
@@ -60,10 +62,14 @@ class Domain:
 
     def score(self, features: Floats) -> Doubles:
         """How dermoscopic, float64 (n,), mostly in [0, 1], of features (n, d)."""
-        kernel = _kernel(_standardise(features, self.centre, self.spread), self.landmarks)
+        kernel = _kernel(_standardise(features, self.centre, self.spread), self._landmarks)
         return np.asarray(kernel @ self.weights, dtype=np.float64)
 
-    def refuse(self, image: RGB) -> str:
+    @cached_property
+    def _landmarks(self) -> Doubles:
+        return self.landmarks.astype(np.float64)
+
+    def refuse(self, image: RGB | Image.Image) -> str:
         """Why an image is not judged, in one phrase; '' when it is. `image` RGB uint8 (h, w, 3) of any size."""
         features = describe(prepare(image, VIEW))
         if self.score(features[None])[0] >= self.limit:
@@ -149,10 +155,10 @@ def _rows_of(starts: tuple[str, ...]) -> list[int]:
     return [row for row, name in enumerate(FEATURES) if name.startswith(starts)]
 
 
-def _kernel(first: Floats, second: Floats) -> Doubles:
+def _kernel(first: Floats | Doubles, second: Floats | Doubles) -> Doubles:
     """exp(-GAMMA * squared distance), float64 (n, m)."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    squared = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)[None] - 2 * a @ b.T
     return np.asarray(np.exp(-GAMMA * np.maximum(squared, 0)))
 
 

@@ -19,7 +19,7 @@ from melanoma.inference.decision import Decision, OperatingPoint, decide
 from melanoma.inference.explain import overlay
 from melanoma.inference.network_file import Box, find_heat_box
 from melanoma.inference.prediction import NetworkOutput, Prediction
-from melanoma.inference.preprocessing import prepare, scale
+from melanoma.inference.preprocessing import as_picture, prepare, scale
 from melanoma.inference.quality import find_hints
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
@@ -121,11 +121,12 @@ class Predictor:
             rgb = self._to_rgb(file.path if image is None else image)
         except ImageError as error:
             return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
-        output = self.run(rgb)
+        picture = as_picture(rgb)
+        output = self.run(picture)
         if draw is not None:
             draw(self._lay_over(rgb, output))
         y_prob = float(self.bundle.calibration.transform(output.logit)[0])
-        decision, reason = self._decide(y_prob, rgb)
+        decision, reason = self._decide(y_prob, picture)
         return self._row(file, self._rebase(y_prob), decision, reason)
 
     def score(self, paths: Sequence[str]) -> Iterator[Prediction]:
@@ -159,7 +160,7 @@ class Predictor:
                 cancel_futures=True
             )  # a caller who stops early waits for no more than `workers` images
 
-    def run(self, image: NDArray[np.uint8]) -> NetworkOutput:
+    def run(self, image: NDArray[np.uint8] | Image.Image) -> NetworkOutput:
         """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""
         spec = self.bundle.preprocessing
         return self._network.run(scale(prepare(image, spec)[None], spec))
@@ -188,7 +189,7 @@ class Predictor:
             f"give a path, bytes, a Pillow image or RGB uint8 (h, w, 3), not {type(image).__name__}"
         )
 
-    def _decide(self, y_prob: float, image: NDArray[np.uint8]) -> tuple[Decision, str]:
+    def _decide(self, y_prob: float, image: Image.Image) -> tuple[Decision, str]:
         """The decision, and why it is none, or what to know about the image."""
         refusal = self._domain.refuse(image) if self._domain is not None else ""
         if refusal:

@@ -50,10 +50,11 @@ class Preprocessing:
         return cls(**values)  # type: ignore[arg-type]
 
 
-def prepare(image: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.uint8]:
+def prepare(image: NDArray[np.uint8] | Image.Image, spec: Preprocessing) -> NDArray[np.uint8]:
     """RGB uint8 (h, w, 3) to uint8 (size, size, 3), bilinear with antialiasing; hair and colours as `spec` says.
 
-    Hair is removed at twice the size, where it is still a line.
+    Hair is removed at twice the size, where it is still a line. An `image` that goes through here more than once is
+    best made a picture first, with `as_picture`.
     """
     box: Box | None = find_box(image, spec)
     if spec.hair == "remove":
@@ -69,10 +70,10 @@ def scale(batch: NDArray[np.uint8], spec: Preprocessing) -> NDArray[np.float32]:
     return batch * np.float32(1 / 127.5) - np.float32(1)
 
 
-def find_box(image: NDArray[np.uint8], spec: Preprocessing) -> Box:
+def find_box(image: NDArray[np.uint8] | Image.Image, spec: Preprocessing) -> Box:
     """The part of an image (h, w, 3) that the network sees, as (left, upper, right, lower), pixels."""
-    framed = find_frame(image) if spec.frame == "crop" else None
-    left, upper, right, lower = framed or (0, 0, image.shape[1], image.shape[0])
+    framed = find_frame(np.asarray(image)) if spec.frame == "crop" else None
+    left, upper, right, lower = framed or (0, 0, *_size(image))
     if spec.fit == "squash":
         return left, upper, right, lower
     side = min(right - left, lower - upper)
@@ -80,6 +81,15 @@ def find_box(image: NDArray[np.uint8], spec: Preprocessing) -> Box:
     return left, upper, left + side, upper + side
 
 
-def _resize(image: NDArray[np.uint8], side: int, box: Box | None) -> NDArray[np.uint8]:
-    resized = Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR, box=box)
+def as_picture(image: NDArray[np.uint8] | Image.Image) -> Image.Image:
+    """RGB uint8 (h, w, 3) as what Pillow works on; one that is that already as it is."""
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
+
+
+def _size(image: NDArray[np.uint8] | Image.Image) -> tuple[int, int]:
+    return image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
+
+
+def _resize(image: NDArray[np.uint8] | Image.Image, side: int, box: Box | None) -> NDArray[np.uint8]:
+    resized = as_picture(image).resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized, dtype=np.uint8)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from melanoma.inference.preprocessing import as_picture
+
 RGB = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -44,14 +46,15 @@ class Quality:
     hair: float
 
 
-def find_hints(image: RGB) -> list[str]:
+def find_hints(image: RGB | Image.Image) -> list[str]:
     """What is wrong with an image, RGB uint8 (h, w, 3) before it is prepared; empty when nothing is.
 
     Sharpness is judged from 128 pixels a side on: below, every image is blurred by being enlarged.
     """
-    found = measure(image)
+    picture = as_picture(image)
+    found = measure(picture)
     hints = {
-        "blurred": found.sharpness < LEAST_SHARPNESS and min(image.shape[:2]) >= SIDE,
+        "blurred": found.sharpness < LEAST_SHARPNESS and min(picture.size) >= SIDE,
         "too dark": found.brightness < LEAST_BRIGHTNESS,
         "too bright": found.glare > MOST_GLARE,
         "hair in view": found.hair > MOST_HAIR,
@@ -59,9 +62,9 @@ def find_hints(image: RGB) -> list[str]:
     return [hint for hint, given in hints.items() if given]
 
 
-def measure(image: RGB) -> Quality:
+def measure(image: RGB | Image.Image) -> Quality:
     """The numbers behind the hints, of RGB uint8 (h, w, 3) of any size."""
-    resized = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    resized = as_picture(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     pixels = np.ascontiguousarray(
         np.asarray(resized).transpose(2, 0, 1)
     )  # NumPy is slow along a last axis of 3
@@ -110,16 +113,22 @@ def _measure_hair(light: Floats, field: Mask) -> float:
 def _find_ridges(light: Floats) -> Floats:
     """How much darker than both sides, on average along a line, in the best of eight directions."""
     padded, half = np.pad(light, REACH, mode="edge"), max(ALONG)
-    best, depth = np.full_like(light, -1), np.zeros((SIDE + 2 * half,) * 2, np.float32)
+    best, along = np.full_like(light, -1), np.empty_like(light)
+    depth = np.zeros((SIDE + 2 * half,) * 2, np.float32)
+    inner = depth[half:-half, half:-half]
     for angle in np.pi * np.arange(8) / 8:
         y, x = np.sin(angle), np.cos(angle)
         dy, dx = round(REACH * y), round(REACH * x)
-        sides = np.minimum(_view(padded, REACH + dy, REACH + dx), _view(padded, REACH - dy, REACH - dx))
-        depth[half:-half, half:-half] = np.clip(sides - light, -0.3, 0.3)
-        along = np.zeros_like(light)
+        np.minimum(
+            _view(padded, REACH + dy, REACH + dx), _view(padded, REACH - dy, REACH - dx), out=along
+        )  # the darker side
+        np.subtract(along, light, out=inner)
+        np.clip(inner, -0.3, 0.3, out=inner)
+        along[:] = 0
         for k in ALONG:
             along += _view(depth, half + round(k * x), half - round(k * y))
-        best = np.maximum(best, along / len(ALONG))
+        np.maximum(best, along, out=best)
+    best /= len(ALONG)
     return best
 
 
