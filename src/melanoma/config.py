@@ -24,7 +24,7 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which network, and what regularises it."""
 
-    name: Literal["original_cnn", "mobilenet_v2"] = "original_cnn"
+    name: Literal["original_cnn", "mobilenet_v2", "efficientnet_lite0"] = "original_cnn"
     dropout: Fraction = 0.0
     weights: str = Field(
         "none",

@@ -127,7 +127,7 @@ def test_an_endless_stream_is_read_as_it_is_judged(predictor, image_files):
 def test_who_stops_early_does_not_wait_for_the_queue(predictor, image_files, monkeypatch):
     judged = threading.Semaphore(0)
 
-    def slow(file, image=None):
+    def slow(file, image=None, draw=None):
         time.sleep(0.05)
         judged.release()
         return file

@@ -1,3 +1,6 @@
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -17,11 +20,13 @@ from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.network_file import find_heat_box, find_layers
 from melanoma.inference.preprocessing import Preprocessing
 from melanoma.inference.runtime import LiteRtNetwork
+from melanoma.training import efficientnet_lite
 from melanoma.training.export import export_litert
 from melanoma.training.folding import fold_normalisation
 from melanoma.training.models import create_inference_model, create_model
 from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 POOLED = InputConfig(size=48, scale="minus_one_one")
 
 
@@ -182,6 +187,38 @@ def test_a_folded_network_is_the_same_function():
     )
 
 
+def test_efficientnet_lite_is_what_was_published():
+    """Its 3,413,024 parameters without the top are those of the published file; Keras has no weights to download."""
+    trunk = efficientnet_lite.create_trunk((64, 64, 3))
+    assert trunk.count_params() == 3_413_024
+    assert trunk.output_shape == (None, 2, 2, 1280)
+    with pytest.raises(ConfigError, match="Keras has no weights of EfficientNet-Lite"):
+        create_model(ModelConfig(name="efficientnet_lite0", weights="imagenet"), POOLED)
+
+
+def test_published_weights_of_efficientnet_lite_land_in_their_layers():
+    spec = importlib.util.spec_from_file_location("convert", SCRIPTS / "convert_efficientnet_lite.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rng, state = np.random.default_rng(0), {}
+    trunk = efficientnet_lite.create_trunk((224, 224, 3))
+    for here, there, norm in script._pairs():
+        shape = trunk.get_layer(here).get_weights()[0].shape
+        torch_axes = (2, 3, 0, 1) if here.endswith("depthwise") else (3, 2, 0, 1)
+        state[f"{there}.weight"] = rng.normal(size=shape).astype(np.float32).transpose(torch_axes)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{part}"] = rng.uniform(0.5, 1, shape[2 if here.endswith("depthwise") else 3])
+    found = script.convert(state)
+    assert len(state) == 5 * len([layer for layer in found.layers if "conv" in type(layer).__name__.lower()])
+    kernel = found.get_layer("block_3_depthwise").get_weights()[0]
+    assert kernel[1, 4, 7, 0] == state["_blocks.3._depthwise_conv.weight"][7, 0, 1, 4]
+    kernel = found.get_layer("block_3_project").get_weights()[0]
+    assert kernel[0, 0, 7, 5] == state["_blocks.3._project_conv.weight"][5, 7, 0, 0]
+    np.testing.assert_allclose(
+        found.get_layer("stem_bn").get_weights()[3], state["_bn0.running_var"], rtol=1e-6
+    )
+
+
 def test_normalisation_behind_something_else_cannot_be_folded():
     image = keras.Input((8, 8, 3))
     network = keras.Model(image, keras.layers.BatchNormalization(name="alone")(keras.layers.ReLU()(image)))
@@ -189,10 +226,10 @@ def test_normalisation_behind_something_else_cannot_be_folded():
         fold_normalisation(network)
 
 
-@pytest.mark.parametrize("name", ["original_cnn", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["original_cnn", "mobilenet_v2", "efficientnet_lite0"])
 def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path):
     keras.utils.set_random_seed(3)
-    scale = "minus_one_one" if name == "mobilenet_v2" else "zero_one"
+    scale = "zero_one" if name == "original_cnn" else "minus_one_one"
     model = create_model(ModelConfig(name=name), InputConfig(size=48, scale=scale))
     averaged = create_inference_model(model, 8)
     one = create_inference_model(model)
@@ -239,11 +276,12 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
         ("original_cnn", "int8_weights", 0.01),
         ("mobilenet_v2", "float16", 1e-3),
         ("mobilenet_v2", "int8_weights", 0.01),
+        ("efficientnet_lite0", "float16", 1e-3),
     ],
 )
 def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision, tmp_path):
     keras.utils.set_random_seed(5)
-    image = POOLED if name == "mobilenet_v2" else InputConfig(size=48)
+    image = InputConfig(size=48) if name == "original_cnn" else POOLED
     model = create_model(ModelConfig(name=name), image)
     model.layers[-1].bias.assign([0.7])
     export_litert(model, tmp_path / "network.tflite", quantize, views=4)

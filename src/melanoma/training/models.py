@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from melanoma.config import InputConfig, ModelConfig
 from melanoma.data.diagnoses import DIAGNOSES
 from melanoma.errors import ConfigError
+from melanoma.training import efficientnet_lite
 from melanoma.training.folding import fold_normalisation
 from melanoma.training.weights import check_weights, is_whole, load_trunk, quote, take_whole
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 def check(model: ModelConfig, image: InputConfig) -> None:
     """Raise ConfigError when a network cannot be had so, as far as can be told without loading anything."""
     check_weights(model)
-    if model.name == "mobilenet_v2" and image.scale != "minus_one_one":
-        raise ConfigError("mobilenet_v2 needs input.scale minus_one_one")
+    if model.name in PRETRAINED and image.scale != "minus_one_one":
+        raise ConfigError(f"{model.name} needs input.scale minus_one_one")
 
 
 def try_out(model: ModelConfig, image: InputConfig) -> None:
@@ -156,7 +157,19 @@ def _original_cnn(model: ModelConfig, image: InputConfig) -> "keras.Model":
 
 
 def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
-    """MobileNetV2 (Sandler et al. 2018), mean over all places, one logit: 2,208,097 parameters.
+    """MobileNetV2 (Sandler et al. 2018) with one logit: 2,208,097 parameters, normalisation folded."""
+    import keras
+
+    return _pooled(keras.applications.MobileNetV2, model, image)
+
+
+def _efficientnet_lite0(model: ModelConfig, image: InputConfig) -> "keras.Model":
+    """EfficientNet-Lite0 with one logit: 3,351,281 parameters, normalisation folded."""
+    return _pooled(efficientnet_lite.create_trunk, model, image)
+
+
+def _pooled(build: Any, model: ModelConfig, image: InputConfig) -> "keras.Model":
+    """A pretrained trunk, the mean over all places, one logit.
 
     Its normalisation is folded into the convolutions, with ImageNet's statistics: batches that are balanced by source
     and class have other statistics than images to be judged.
@@ -164,12 +177,11 @@ def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
     import keras
     from keras import layers
 
-    trunk = _load_pretrained(keras.applications.MobileNetV2, model.weights, (image.size, image.size, 3))
-    trunk = fold_normalisation(trunk)
+    trunk = fold_normalisation(_load_pretrained(build, model.weights, (image.size, image.size, 3)))
     features = layers.GlobalAveragePooling2D()(trunk.output)
     if model.dropout:
         features = layers.Dropout(model.dropout)(features)
-    return keras.Model(trunk.input, layers.Dense(1, name="logit")(features), name="mobilenet_v2")
+    return keras.Model(trunk.input, layers.Dense(1, name="logit")(features), name=model.name)
 
 
 def _load_pretrained(build: Any, weights: str, shape: tuple[int, int, int]) -> "keras.Model":
@@ -206,4 +218,9 @@ def _layers_of_interest(model: "keras.Model") -> "tuple[keras.Layer, keras.Layer
     return flatten, hidden, logit
 
 
-BUILDERS = {"original_cnn": _original_cnn, "mobilenet_v2": _mobilenet_v2}
+BUILDERS = {
+    "original_cnn": _original_cnn,
+    "mobilenet_v2": _mobilenet_v2,
+    "efficientnet_lite0": _efficientnet_lite0,
+}
+PRETRAINED = set(BUILDERS) - {"original_cnn"}

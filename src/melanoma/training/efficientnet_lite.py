@@ -1,0 +1,76 @@
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, and with ReLU6, for plain processors.
+
+Not among `keras.applications`. Tan and Le 2019, "EfficientNet", table 1; the changes for Lite as published with
+Google's reference code.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+EPSILON = 1e-3  # of the normalisation, as in the reference code
+STAGES = (  # repeats, kernel, stride, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def create_trunk(
+    input_shape: tuple[int, int, int], *, include_top: bool = False, weights: str | None = None
+) -> "keras.Model":
+    """Scaled images in [-1, 1] (n, *input_shape) to the last feature map (n, h, w, 1280), random weights.
+
+    Takes the arguments of the builders in `keras.applications`. Raises ValueError for a top or for weights: Keras
+    has none to download; `scripts/convert_efficientnet_lite` makes a file of published ones.
+    """
+    import keras
+
+    if include_top or weights is not None:
+        raise ValueError(
+            "Keras has no weights of EfficientNet-Lite; scripts/convert_efficientnet_lite makes them"
+        )
+    image = keras.Input(input_shape)
+    x = _convolve(image, 32, 3, stride=2, name="stem")
+    number = 0
+    for repeats, kernel, stride, expansion, channels in STAGES:
+        for repeat in range(repeats):
+            steps = stride if repeat == 0 else 1
+            x = _block(x, channels, kernel=kernel, stride=steps, expansion=expansion, name=f"block_{number}")
+            number += 1
+    return keras.Model(image, _convolve(x, 1280, 1, name="head"), name="efficientnet_lite0")
+
+
+def _block(x: Any, channels: int, *, kernel: int, stride: int, expansion: int, name: str) -> Any:
+    """Expansion, depthwise convolution, projection; added to what came in where the shapes allow it."""
+    from keras import layers
+
+    given = x.shape[-1]
+    inner = _convolve(x, given * expansion, 1, name=f"{name}_expand") if expansion > 1 else x
+    inner = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(
+        inner
+    )
+    inner = _normalise(inner, f"{name}_depthwise")
+    inner = _convolve(inner, channels, 1, active=False, name=f"{name}_project")
+    if stride == 1 and given == channels:
+        return layers.Add(name=f"{name}_add")([x, inner])
+    return inner
+
+
+def _convolve(x: Any, channels: int, kernel: int, *, name: str, stride: int = 1, active: bool = True) -> Any:
+    from keras import layers
+
+    x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
+    return _normalise(x, name, active=active)
+
+
+def _normalise(x: Any, name: str, *, active: bool = True) -> Any:
+    from keras import layers
+
+    x = layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x) if active else x
