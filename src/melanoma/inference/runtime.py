@@ -34,7 +34,7 @@ class LiteRtNetwork:
         self._name = network.name if isinstance(network, Path) else "the network"
         self._threads = threads
         self._local = threading.local()
-        self._interpreter()
+        self._spare = [self._load()]  # tells at once whether it can be run; the first thread that runs it takes it
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
         """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says; n is at least 1."""
@@ -51,7 +51,10 @@ class LiteRtNetwork:
     def _interpreter(self) -> "Interpreter":
         """The interpreter of the calling thread, made at its first call."""
         if not hasattr(self._local, "interpreter"):
-            interpreter = self._load()
+            try:
+                interpreter = self._spare.pop()
+            except IndexError:
+                interpreter = self._load()
             self._local.input = interpreter.get_input_details()[0]["index"]
             self._local.outputs = _find_outputs(interpreter, self._name)
             self._local.interpreter = interpreter
@@ -68,6 +71,7 @@ class LiteRtNetwork:
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{self._name} is no network this version can run: {error}") from error
+        _find_outputs(interpreter, self._name)
         return interpreter
 
 
