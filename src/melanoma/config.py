@@ -81,6 +81,13 @@ class AugmentationConfig(Strict):
     frame: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the images that get a round black frame of random size"
     )
+    mixup: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the batches whose images are each laid over another one"
+    )
+    cutmix: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="share of the batches whose images each get a square of another one; with mixup at most 1",
+    )
 
 
 class OptimizerConfig(Strict):

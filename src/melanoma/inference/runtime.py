@@ -34,7 +34,9 @@ class LiteRtNetwork:
         self._name = network.name if isinstance(network, Path) else "the network"
         self._threads = threads
         self._local = threading.local()
-        self._spare = [self._load()]  # tells at once whether it can be run; the first thread that runs it takes it
+        self._spare = [
+            self._load()
+        ]  # tells at once whether it can be run; the first thread that runs it takes it
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
         """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says; n is at least 1."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from melanoma.config import OptimizerConfig, Recipe
-from melanoma.data.diagnoses import UNKNOWN
 from melanoma.errors import RunError
 from melanoma.training.draws import count_draws
 from melanoma.training.models import add_diagnosis_head, drop_diagnosis_head
@@ -115,7 +114,7 @@ def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) ->
         return
     model.compile(
         optimizer=optimizer,
-        loss={"logit": binary, "diagnosis": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        loss={"logit": binary, "diagnosis": keras.losses.CategoricalCrossentropy(from_logits=True)},
         loss_weights={"logit": 1.0, "diagnosis": recipe.training.diagnosis_loss},
         metrics={"logit": accuracy},
     )
@@ -224,24 +223,42 @@ def _seed_generators(model: "keras.Model", seed: int, epoch: int) -> None:
 def _train_epoch(
     model: "keras.Model", epoch_batches: Iterator[TrainingBatch], steps: int, epoch: int, progress: Progress
 ) -> Row:
-    seen, sums = 0, dict.fromkeys(("loss", "accuracy"), 0.0)
+    means = {"loss": _Mean(), "accuracy": _Mean()}
+    row: Row = {}
     with prefetch(epoch_batches) as batches:
         for step, (pixels, y_true, diagnosis) in enumerate(batches):
             figures = _train_batch(model, pixels, y_true, diagnosis)
-            seen += len(y_true)
-            sums = {name: total + float(figures[name]) * len(y_true) for name, total in sums.items()}
-            progress.on_batch(epoch, step + 1, steps, {name: total / seen for name, total in sums.items()})
-    row = {name: total / seen for name, total in sums.items()}
+            means["loss"].add(figures["loss"], len(y_true))
+            if np.isin(y_true, (0, 1)).all():  # of two images in one there is no right and wrong
+                means["accuracy"].add(figures["accuracy"], len(y_true))
+            row = {name: mean.value for name, mean in means.items()}
+            progress.on_batch(epoch, step + 1, steps, row)
     if not math.isfinite(row["loss"]):
         raise RunError(f"the loss in epoch {epoch + 1} is not finite; lower optimizer.learning_rate")
     return row
+
+
+@dataclass
+class _Mean:
+    """A running mean, 0 of nothing."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float, count: int) -> None:
+        self.total += float(value) * count
+        self.count += count
+
+    @property
+    def value(self) -> float:
+        return self.total / max(self.count, 1)
 
 
 def _train_batch(
     model: "keras.Model",
     pixels: NDArray[np.float32],
     y_true: NDArray[np.float32],
-    diagnosis: NDArray[np.int64],
+    diagnosis: NDArray[np.float32],
 ) -> Row:
     """One step; loss and accuracy of this batch, melanoma against other.
 
@@ -249,10 +266,10 @@ def _train_batch(
     """
     if len(model.outputs) == 1:
         return dict(model.train_on_batch(pixels, y_true, return_dict=True))
-    known = (diagnosis != UNKNOWN).astype(np.float32)
+    known = diagnosis.any(axis=1).astype(np.float32)
     figures = model.train_on_batch(
         pixels,
-        {"logit": y_true, "diagnosis": np.maximum(diagnosis, 0)},
+        {"logit": y_true, "diagnosis": diagnosis},
         sample_weight={"logit": np.ones(len(y_true), np.float32), "diagnosis": known},
         return_dict=True,
     )

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.config import Recipe
+from melanoma.data.diagnoses import DIAGNOSES
 from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.training.augmentation import augment
 from melanoma.training.cache import ImageCache
 from melanoma.training.draws import draw_order
+from melanoma.training.mixing import mix
 
 T = TypeVar("T")
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
-TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class ImageSet:
 def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int) -> Iterator[TrainingBatch]:
     """One epoch: images in an order and with changes drawn from (seed, epoch, batch).
 
-    Each batch has labels (n, 1) and diagnoses (n,).
+    Each batch has labels (n, 1) and shares of the `DIAGNOSES` (n, k), all 0 where the diagnosis is unknown.
     """
     rng = np.random.default_rng([seed, epoch])
     order = draw_order(images.y_true, images.source, images.diagnosis, recipe.training, rng)
@@ -55,7 +57,14 @@ def training_batches(images: ImageSet, recipe: Recipe, *, seed: int, epoch: int)
         index = order[start : start + batch_size]
         pixels, y_true = images.batch(index)
         changed = augment(pixels, recipe.augmentation, np.random.default_rng([seed, epoch, number]))
-        yield scale(changed, images.spec), y_true, images.diagnosis[index]
+        batch = scale(changed, images.spec), y_true, _spread(images.diagnosis[index])
+        yield mix(*batch, recipe.augmentation, np.random.default_rng([seed, epoch, number, 1]))
+
+
+def _spread(diagnosis: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One column a diagnosis, (n, k), from numbers (n,)."""
+    spread: NDArray[np.float32] = np.equal.outer(diagnosis, np.arange(len(DIAGNOSES))).astype(np.float32)
+    return spread
 
 
 def plain_batches(images: ImageSet, batch_size: int) -> Iterator[Batch]:
