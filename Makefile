@@ -14,6 +14,7 @@ test: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/speed_guard.py --write
 	$(BIN)/python benchmarks/train_throughput.py
 
 $(VENV)/.installed: requirements.txt pyproject.toml
