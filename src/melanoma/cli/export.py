@@ -14,9 +14,13 @@ from melanoma.errors import ConfigError, OutputError
 class Format(StrEnum):
     """What is written."""
 
-    BUNDLE = "bundle"
+    LITERT = "litert"
     ONNX = "onnx"
     SAVED_MODEL = "saved_model"
+    PAGE = "page"
+
+
+OF_BUNDLES = (Format.ONNX, Format.PAGE)
 
 
 class Quantize(StrEnum):
@@ -29,31 +33,43 @@ class Quantize(StrEnum):
 
 def export(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write; for onnx a file, such as network.onnx.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder to write; for onnx and page a file, such as network.onnx."
+        ),
     ],
     run: Annotated[Path | None, typer.Option(help="Folder of a finished run.")] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Folder of a bundle, for onnx; without it and --run the one that ships."),
+        typer.Option(help="Folder of a bundle, for onnx and page; without it and --run the one that ships."),
     ] = None,
     form: Annotated[
         Format,
-        typer.Option("--format", help="A bundle for melanoma (LiteRT), ONNX, or TensorFlow's SavedModel."),
-    ] = Format.BUNDLE,
+        typer.Option(
+            "--format",
+            help="A bundle with a LiteRT network, ONNX, TensorFlow's SavedModel, or a page that judges.",
+        ),
+    ] = Format.LITERT,
     quantize: Annotated[Quantize, typer.Option(help="How to store the weights.")] = Quantize.NONE,
+    onnxruntime_web: Annotated[
+        Path | None, typer.Option(help="Folder of the npm package onnxruntime-web, for page.")
+    ] = None,
 ) -> None:
     """Export a network: a run's again as a bundle, quantised otherwise, or for other programs.
 
     A bundle is calibrated again on the run's calibration images. ONNX files and SavedModels take prepared pixels, give
-    the calibrated probability, and hold labels, preprocessing, calibration and operating point.
+    the calibrated probability, and hold labels, preprocessing, calibration and operating point. A page is one HTML
+    file that judges images in the browser; they do not leave it.
     """
     _check(run, bundle, form, quantize)
+    if (form is Format.PAGE) != (onnxruntime_web is not None):
+        raise ConfigError("--format page and --onnxruntime-web FOLDER go together")
     if output.exists():
         raise OutputError(f"{output} exists already; give another --output")
     say("loading TensorFlow ...")
     import_tensorflow()
-    if form is Format.ONNX:
-        _write_onnx(run / "bundle" if run else bundle, output, quantize)
+    if form in OF_BUNDLES:
+        _write_of_bundle(run / "bundle" if run else bundle, output, quantize, onnxruntime_web)
     elif run is not None:
         _write_of_run(run, output, form, quantize)
 
@@ -62,22 +78,27 @@ def _check(run: Path | None, bundle: Path | None, form: Format, quantize: Quanti
     """Raise ConfigError when what is asked for does not go together."""
     if run and bundle:
         raise ConfigError("give --run or --bundle, not both")
-    if form is not Format.ONNX and run is None:
+    if form not in OF_BUNDLES and run is None:
         raise ConfigError(f"--format {form.value} is made from a run's own network; give --run FOLDER")
     if form is Format.SAVED_MODEL and quantize is not Quantize.NONE:
         raise ConfigError(
-            "a SavedModel's weights are float32; leave out --quantize, or give --format bundle or onnx"
+            "a SavedModel's weights are float32; leave out --quantize, or give --format litert or onnx"
         )
 
 
-def _write_onnx(folder: Path | None, output: Path, quantize: Quantize) -> None:
+def _write_of_bundle(
+    folder: Path | None, output: Path, quantize: Quantize, onnxruntime_web: Path | None
+) -> None:
     from melanoma.inference import bundle as bundles
-    from melanoma.training.onnx_file import write_onnx
+    from melanoma.training import browser_page, onnx_file
 
     bundle = bundles.load(folder or bundles.default_folder())
     say("converting ...")
-    write_onnx(bundle, output, quantize.value)
-    typer.echo(f"ONNX: {output}, {output.stat().st_size / 1e6:.1f} MB, of bundle {bundle.digest}")
+    if onnxruntime_web is None:
+        onnx_file.write_onnx(bundle, output, quantize.value)
+    else:
+        browser_page.write_page(bundle, onnxruntime_web, output, quantize.value)
+    typer.echo(f"{output}, {output.stat().st_size / 1e6:.1f} MB, of bundle {bundle.digest}")
 
 
 def _write_of_run(run: Path, output: Path, form: Format, quantize: Quantize) -> None:
