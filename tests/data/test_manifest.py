@@ -499,7 +499,7 @@ def test_subset_by_mask_and_by_nothing(folders):
 def test_progress_counts_every_file(folders):
     calls = []
     manifest.load([str(folders)], progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(4, 4)]  # small files are hashed some at a time
 
 
 def test_repeated_rows(tmp_path):

@@ -1,3 +1,4 @@
+import os
 import threading
 
 import pytest
@@ -6,7 +7,7 @@ from conftest import require_extra
 
 require_extra("pandas", "bench")
 
-from melanoma.data.threads import map_jobs
+from melanoma.data.threads import map_jobs, map_lazily
 
 
 def test_results_come_in_order_with_their_progress():
@@ -30,3 +31,17 @@ def test_who_stops_early_waits_only_for_jobs_in_hand(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         map_jobs(work, range(1000), stop)
     assert len(begun) < 1000
+
+
+def test_jobs_are_made_only_as_they_are_needed():
+    made = []
+
+    def make():
+        for job in range(100):
+            made.append(job)
+            yield job
+
+    results = map_lazily(lambda job: -job, make())
+    assert [next(results) for _ in range(3)] == [0, -1, -2]
+    assert len(made) < 3 + 2 * (os.cpu_count() or 1) + 2
+    assert list(results) == [-job for job in range(3, 100)]

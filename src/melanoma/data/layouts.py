@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def list_files(folder: Path) -> list[Path]:
             pending.extend(str(Path(parent, name)) for name in names if Path(parent, name).is_symlink())
             names[:] = [name for name in names if os.path.realpath(Path(parent, name)) not in visited]
             files.extend(Path(parent, leaf) for leaf in leaves if not _hidden(leaf))
-    return sorted(file for file in files if not may_block(file))
+    return sorted((file for file in files if not may_block(file)), key=lambda file: file.parts)
 
 
 def _refuse(problem: OSError) -> None:
@@ -166,18 +167,25 @@ def _images(files: Sequence[Path]) -> list[Path]:
 def _list_class_folders(folder: Path, files: Sequence[Path], known: Mapping[str, int]) -> Listing | None:
     """`train/ test/` x `benign/ malignant/` in either order; None when no folder is named after a label."""
     images = _images(files)
-    parts = {path: path.relative_to(folder).parts[:-1] for path in images}
-    level = _class_level(list(parts.values()), known)
+    folders = {parent: parent.relative_to(folder).parts for parent in {path.parent for path in images}}
+    level = _class_level(list(folders.values()), known)
     if level is None:
         return None
-    inside = [path for path in images if len(parts[path]) > level]
-    outside = [(str(path), "lies outside the class folders") for path in images if len(parts[path]) <= level]
+    inside = [path for path in images if len(folders[path.parent]) > level]
+    outside = [
+        (str(path), "lies outside the class folders") for path in images if len(folders[path.parent]) <= level
+    ]
+    told = {  # label, place and split, once a folder
+        parent: (parts[level], f"folder {'/'.join(parts[: level + 1])!r}", _folder_split(parts, level))
+        for parent, parts in folders.items()
+        if len(parts) > level
+    }
     table = pd.DataFrame(
         {"image_id": _relative_ids(folder, inside), "path": [str(path) for path in inside]}, dtype=str
     )
-    table["label"] = [parts[path][level] for path in inside]
-    table["where"] = [f"folder {'/'.join(parts[path][: level + 1])!r}" for path in inside]
-    table["given_split"] = [_folder_split(parts[path], level) for path in inside]
+    rows = [told[path.parent] for path in inside]
+    for number, name in enumerate(("label", "where", "given_split")):
+        table[name] = [row[number] for row in rows]
     table = table.reindex(columns=COLUMNS, fill_value="")
     return Listing("class folders", table, outside, len(files) - len(images))
 
@@ -201,10 +209,14 @@ def _folder_split(parts: tuple[str, ...], class_level: int) -> str:
 
 def _relative_ids(root: Path, paths: Sequence[Path]) -> list[str]:
     """Paths below the root without suffix; where two files would share one, both keep theirs."""
-    full = [path.relative_to(root) for path in paths]
-    bare = pd.Series([path.with_suffix("").as_posix() for path in full], dtype=str)
-    shared = bare.duplicated(keep=False)
-    return [path.as_posix() if keep else short for path, keep, short in zip(full, shared, bare, strict=True)]
+    folders = {parent: parent.relative_to(root).as_posix() for parent in {path.parent for path in paths}}
+    before = {parent: "" if name == "." else f"{name}/" for parent, name in folders.items()}
+    bare = [before[path.parent] + path.stem for path in paths]
+    times = Counter(bare)
+    return [
+        before[path.parent] + path.name if times[short] > 1 else short
+        for path, short in zip(paths, bare, strict=True)
+    ]
 
 
 def _list_labelled(root: Path, form: Format, tables: Sequence[Path], files: Sequence[Path]) -> Listing:

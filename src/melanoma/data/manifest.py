@@ -35,6 +35,7 @@ COLUMNS = (
 UNLABELLED = -1
 _IDENTITY = ["source", "image_id", "content_digest", "y_true", "given_split", "patient_id", "lesion_id"]
 _HASHING_THREADS = 4
+_HASHED_AT_ONCE = 32  # small files take less time than handing them to a thread does
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +246,19 @@ def _add_digests(
     """Hash every file; rows whose file is empty or unreadable are left out and listed with the reason."""
     paths = sorted(table["path"].unique())
     found: dict[str, tuple[str, str]] = {}
+    parts = [paths[start : start + _HASHED_AT_ONCE] for start in range(0, len(paths), _HASHED_AT_ONCE)]
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
-        for done, (path, result) in enumerate(zip(paths, pool.map(_hash_file, paths), strict=True), start=1):
-            found[path] = result
+        for part, results in zip(parts, pool.map(_hash_files, parts), strict=True):
+            found |= zip(part, results, strict=True)
             if progress is not None:
-                progress(done, len(paths))
+                progress(len(found), len(paths))
     unreadable = [(path, reason) for path, (_, reason) in found.items() if reason]
     digests = table["path"].map({path: digest for path, (digest, _) in found.items()})
     return table.assign(content_digest=digests)[digests != ""], unreadable
+
+
+def _hash_files(paths: Sequence[str]) -> list[tuple[str, str]]:
+    return [_hash_file(path) for path in paths]
 
 
 def _hash_file(path: str) -> tuple[str, str]:

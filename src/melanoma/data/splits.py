@@ -148,7 +148,7 @@ def _match_groups(manifest: Manifest, groups: pd.DataFrame) -> "pd.Series[str]":
     Rows of sources that the manifest lacks are passed over. Raises SplitError for other strangers.
     """
     table = manifest.table
-    groups = groups[groups["source"].isin(table["source"]) & (groups["group_id"] != "")]
+    groups = groups[groups["source"].isin(table["source"].unique()) & (groups["group_id"] != "")]
     if groups.empty:
         raise SplitError(
             f"the groups name none of the sources {', '.join(map(repr, table['source'].unique()))};"

@@ -1,8 +1,9 @@
 """Threads for work that lets go of the interpreter: reading images, running a network."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -28,3 +29,19 @@ def map_jobs(
     finally:
         pool.shutdown(cancel_futures=True)
     return results
+
+
+def map_lazily(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """The results in order, one job a core at once; of the jobs no more than these are made ahead."""
+    waiting: deque[Future[Result]] = deque()
+    workers = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from melanoma.data.threads import map_lazily
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -98,11 +100,20 @@ class Ranking:
 
         `weights` (r, n) for all images; two arrays (r, distinct values + 1) that begin with 0.
         """
-        drawn = weights[:, self.order]
-        every = np.add.reduceat(drawn, self.starts, axis=1)
-        positive = np.add.reduceat(drawn * self.positive, self.starts, axis=1)
-        true_positive, total = (np.pad(a, ((0, 0), (1, 0))).cumsum(axis=1) for a in (positive, every))
-        return true_positive, total - true_positive
+        total, true_positive = (np.zeros((len(weights), len(self.starts) + 1)) for _ in range(2))
+        drawn = weights.take(self.order, axis=1)
+        self._add_up(drawn, total[:, 1:])
+        drawn *= self.positive
+        self._add_up(drawn, true_positive[:, 1:])
+        total -= true_positive
+        return true_positive, total
+
+    def _add_up(self, drawn: Floats, out: Floats) -> None:
+        """Sums of `drawn` (r, images in order) up to the end of each run of ties, into `out` (r, distinct values)."""
+        if len(self.starts) == drawn.shape[1]:
+            np.cumsum(drawn, axis=1, out=out)
+        else:
+            np.cumsum(np.add.reduceat(drawn, self.starts, axis=1), axis=1, out=out)
 
     def auroc(self, weights: Floats) -> Floats:
         """Area under the ROC curve, ties counted half; `weights` (r, n) to (r,), NaN without both classes."""
@@ -140,7 +151,7 @@ def estimate_figures(outcomes: Outcomes, *, resamples: int = 1000, seed: int = 0
     """
     sums = _Sums(outcomes)
     points = sums.figures(np.ones((1, len(outcomes.y_true))))
-    parts = [sums.figures(weights) for weights in draw_weights(outcomes.group, resamples, seed)]
+    parts = list(map_lazily(sums.figures, draw_weights(outcomes.group, resamples, seed)))
     trials = _count_trials(outcomes)
     figures = {}
     for name, point in points.items():
@@ -279,6 +290,10 @@ def _auroc(true_positive: Floats, false_positive: Floats) -> Floats:
 def _partial_auroc(true_positive: Floats, false_positive: Floats) -> Floats:
     """The curve's steps are trapezia; of the one that crosses the floor only the triangle above counts."""
     floor = MIN_SENSITIVITY * true_positive[:, -1:]
+    below = (
+        min(map(np.searchsorted, true_positive, floor[:, 0])) - 1
+    )  # what is below in every row counts nothing
+    true_positive, false_positive = (a[:, max(below, 0) :] for a in (true_positive, false_positive))
     above = np.maximum(true_positive - floor, 0)
     climb = np.diff(true_positive, axis=1)
     part = _divide(np.minimum(true_positive[:, 1:] - floor, climb), climb, empty=1.0)
