@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--images 100000]
 
-The images are copies of one small PNG with a number behind it, so that each has a digest of its own; no pixel is decoded.
+The images are copies of one small PNG with a number behind it, so that each has a digest of its own; none is decoded.
 """
 
 import argparse

@@ -1,0 +1,127 @@
+"""LiteRT and ONNX Runtime on the network that ships: threads, precision, batch; one view an image.
+
+    python benchmarks/runtime.py [--rounds 5]
+
+All in turn in one process, several rounds, the best of them; milliseconds an image. `float16` and `int8` are how the
+weights are stored: LiteRT computes float16 ones in float32, and int8 ones with activations quantised as they come; ONNX
+Runtime turns both into float32 when it loads them. Needs the extras train, export and dev.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from melanoma import load_predictor
+from melanoma.config import InputConfig, ModelConfig
+from melanoma.training import models, onnx_file
+
+BATCHES, THREADS, WEIGHTS = (1, 8, 32), (1, 2), ("none", "float16", "int8_weights")
+NAMES = {"none": "float32", "float16": "float16", "int8_weights": "int8"}
+Run = Callable[[], object]
+
+
+def create_network() -> Any:
+    """The Keras network with the weights that ship."""
+    facts = load_predictor().bundle.facts["recipe"]
+    config = ModelConfig(name=facts["model"]["name"], weights="shipped")
+    return models.create_model(config, InputConfig(**facts["input"]))
+
+
+def convert(network: Any, batch: int, weights: str) -> bytes:
+    """LiteRT's file for batches of one size."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(models._map_pooled(network, batch))
+    if weights != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if weights == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def open_litert(content: bytes, threads: int, pixels: np.ndarray[Any, Any]) -> Run:
+    """One call of LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content, num_threads=threads)
+    interpreter.allocate_tensors()
+    place = interpreter.get_input_details()[0]["index"]
+
+    def run() -> None:
+        interpreter.set_tensor(place, pixels)
+        interpreter.invoke()
+
+    return run
+
+
+def open_onnx(content: bytes, weights: Any, threads: int, pixels: np.ndarray[Any, Any]) -> Run:
+    """One call of ONNX Runtime on the same network, translated."""
+    import onnxruntime
+    from tf2onnx import convert as translate
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.tflite"
+        file.write_bytes(content)
+        model = translate.from_tflite(str(file), opset=onnx_file.OPSET)[0]
+    onnx_file._store_weights(model, weights)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    return lambda: session.run(None, {name: pixels})
+
+
+def clock(runs: dict[Any, Run], sizes: dict[Any, int], rounds: int) -> dict[Any, float]:
+    """Best milliseconds an image of each, all in turn."""
+    best = dict.fromkeys(runs, np.inf)
+    for _ in range(rounds + 1):  # the first warms up
+        for key, run in runs.items():
+            times = max(1, 32 // sizes[key])
+            began = time.perf_counter()
+            for _ in range(times):
+                run()
+            best[key] = min(best[key], 1000 * (time.perf_counter() - began) / times / sizes[key])
+    return best
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    network = create_network()
+    rng = np.random.default_rng(0)
+    runs: dict[Any, Run] = {}
+    sizes = {}
+    for batch in BATCHES:
+        pixels = rng.uniform(-1, 1, (batch, *network.input_shape[1:])).astype(np.float32)
+        files = {weights: convert(network, batch, weights) for weights in WEIGHTS}
+        for weights, threads in product(WEIGHTS, THREADS):
+            key = (NAMES[weights], batch, threads)
+            runs["LiteRT", *key] = open_litert(files[weights], threads, pixels)
+            runs["ONNX Runtime", *key] = open_onnx(files["none"], weights, threads, pixels)
+            sizes["LiteRT", *key] = sizes["ONNX Runtime", *key] = batch
+    best = clock(runs, sizes, rounds)
+    columns = list(product(BATCHES, THREADS))
+    print("| ms an image | " + " | ".join(f"batch {b}, {t} thread{'s' * (t > 1)}" for b, t in columns) + " |")
+    print("|---|" + "---|" * len(columns))
+    for runtime, weights in product(("LiteRT", "ONNX Runtime"), NAMES.values()):
+        cells = [f"{best[runtime, weights, batch, threads]:.2f}" for batch, threads in columns]
+        print(f"| {runtime}, {weights} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
