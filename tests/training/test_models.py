@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import require_extra
+from conftest import draw, require_extra
 
 require_extra("tensorflow", "train")
 
 import keras
 import tensorflow as tf
 
+from melanoma import load_predictor
 from melanoma.config import InputConfig, ModelConfig, load_recipe
 from melanoma.errors import ConfigError
 from melanoma.evaluation.randomisation import follows_weights, randomise
@@ -18,7 +19,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import Calibration
 from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.network_file import find_heat_box, find_layers
-from melanoma.inference.preprocessing import Preprocessing
+from melanoma.inference.preprocessing import Preprocessing, prepare, scale
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.training import efficientnet_lite
 from melanoma.training.export import export_litert
@@ -43,7 +44,8 @@ def pixels() -> np.ndarray:
 
 def grad_cam(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     """Grad-CAM by automatic differentiation, Selvaraju et al. 2017: mean gradient, weighted sum, ReLU."""
-    flatten = next(layer for layer in model.layers if isinstance(layer, keras.layers.Flatten))
+    kinds = keras.layers.Flatten, keras.layers.GlobalAveragePooling2D
+    flatten = next(layer for layer in model.layers if isinstance(layer, kinds))
     features = tf.constant(keras.Model(model.inputs, flatten.input)([pixels]))
     with tf.GradientTape() as tape:
         tape.watch(features)
@@ -303,6 +305,27 @@ def test_training_begins_with_the_bundle_that_ships():
     recipe = load_recipe(bundles.load(bundles.default_folder()).name)
     model = create_model(recipe.model.model_copy(update={"weights": "shipped"}), recipe.input)
     assert np.abs(model.get_weights()[0]).max() > 0
+
+
+def test_heat_maps_of_the_bundle_that_ships_are_grad_cam():
+    """As Keras computes it from the same weights, the mean over the same views; overlays show shares of the maximum."""
+    predictor = load_predictor(domain_check=False)
+    recipe = load_recipe(predictor.bundle.name)
+    model = create_model(recipe.model.model_copy(update={"weights": "shipped"}), recipe.input)
+    shown = 0
+    for seed in range(8):
+        image = draw(seed, 300, 400, melanoma=bool(seed % 2))
+        spec = predictor.bundle.preprocessing
+        pixels = scale(prepare(image, spec)[None], spec)
+        flips = [(), (2,), (1,), (1, 2)][: recipe.export.views]
+        maps = [np.flip(grad_cam(model, np.flip(pixels, axes).copy()), axes) for axes in flips]
+        expected, found = np.mean(maps, axis=0)[0], predictor.run(image).heatmap[0]
+        assert recipe.export.views <= 4
+        assert (found.max() > 0) == (expected.max() > 0)
+        if expected.max() > 0:
+            shown += 1
+            np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-3)
+    assert shown
 
 
 @pytest.mark.parametrize(
