@@ -1,6 +1,9 @@
 """CPU time, memory and latency of `melanoma serve` on loopback, beside the predictor alone in one thread.
 
-python benchmarks/serve_load.py --requests 400 --clients 16
+    python benchmarks/serve_load.py --requests 400 --clients 16 [--overload] [--keras]
+
+`--overload`: then ten times as many clients as the queue has places, and the same load as before once more. `--keras`:
+beside it, in the same run, the plain way: FastAPI with Keras' `predict` in the handler.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -19,6 +23,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import speed
 from PIL import Image
 
 from melanoma import load_predictor
@@ -26,6 +31,26 @@ from melanoma.data.synthetic import render
 
 COMMAND = "from melanoma.cli.main import run; run()"
 TICKS = os.sysconf("SC_CLK_TCK")
+CLIENTS_TOO_MANY = 640
+KERAS_SERVER = """
+import io, os, socket, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras, numpy as np, uvicorn
+from fastapi import FastAPI, Request
+from PIL import Image
+model = keras.models.load_model(sys.argv[1])
+size = model.input_shape[1]
+app = FastAPI()
+@app.post("/v1/predictions")
+async def predict(request: Request):
+    image = Image.open(io.BytesIO(await request.body())).convert("RGB").resize((size, size), Image.BILINEAR)
+    return float(model.predict(np.asarray(image, np.float32)[None] / 127.5 - 1, verbose=0)[0, 0])
+sock = socket.socket()
+sock.bind(("127.0.0.1", 0))
+sys.stderr.write(f"http://127.0.0.1:{sock.getsockname()[1]}\\n")
+sys.stderr.flush()
+uvicorn.Server(uvicorn.Config(app, log_level="critical")).run(sockets=[sock])
+"""
 HEADERS = {"Content-Type": "image/jpeg"}
 
 
@@ -35,6 +60,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--overload", action="store_true")
+    parser.add_argument("--keras", action="store_true")
     options = parser.parse_args()
     images = [encode(seed) for seed in range(8)]
     alone = time_predictor(images, options.requests)
@@ -46,10 +73,51 @@ def main() -> None:
         cpu = (cpu_seconds(pid) - before) / options.requests
         p50, p99 = np.percentile(seconds, [50, 99])
         print(f"server: {1000 * cpu:.1f} ms CPU an image, {cpu / alone:.2f} times the predictor's")
-        print(
-            f"p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms ({p99 / p50:.1f} times); answers {dict(statuses)}"
-        )
+        print(f"p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms ({p99 / p50:.1f} times)")
+        print(f"answers {dict(Counter(statuses))}")
         print(f"resident {resident:.0f} MB before, {resident_mb(pid):.0f} MB after")
+        if options.overload:
+            overload(url, images, options.clients)
+    if options.keras:
+        time_keras(images, min(options.requests, 400), options.clients)
+
+
+def overload(url: str, images: list[bytes], clients: int) -> None:
+    """Many more clients than can be served, and then as many as before."""
+    seconds, statuses = load(url, images, 10 * CLIENTS_TOO_MANY, CLIENTS_TOO_MANY)
+    refused = [second for status, second in statuses_with(seconds, statuses) if status != 200]
+    print(f"{CLIENTS_TOO_MANY} clients: answers {dict(Counter(statuses))}")
+    if refused:
+        print(
+            f"refused after p50 {1000 * np.median(refused):.0f} ms, p99 {1000 * np.percentile(refused, 99):.0f} ms"
+        )
+    seconds, statuses = load(url, images, 200, clients)
+    p50, p99 = np.percentile(seconds, [50, 99])
+    print(
+        f"at once after: p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms; answers {dict(Counter(statuses))}"
+    )
+
+
+def statuses_with(seconds: list[float], statuses: list[int]) -> list[tuple[int, float]]:
+    """Each answer with the time it took."""
+    return list(zip(statuses, seconds, strict=True))
+
+
+def time_keras(images: list[bytes], n: int, clients: int) -> None:
+    """The same load on FastAPI and Keras."""
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder) / "model.keras"
+        speed.make_keras_model(network)
+        command = [sys.executable, "-c", KERAS_SERVER, str(network)]
+        with start(command) as (url, pid):
+            load(url, images, clients, clients)
+            before = cpu_seconds(pid)
+            seconds, statuses = load(url, images, n, clients)
+            cpu = (cpu_seconds(pid) - before) / n
+            p50, p99 = np.percentile(seconds, [50, 99])
+            print(f"Keras in the handler: {1000 * cpu:.1f} ms CPU an image")
+            print(f"p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms")
+            print(f"answers {dict(Counter(statuses))}, resident {resident_mb(pid):.0f} MB")
 
 
 def encode(seed: int) -> bytes:
@@ -75,23 +143,32 @@ def time_predictor(images: list[bytes], n: int) -> float:
 @contextmanager
 def serve(workers: int) -> Iterator[tuple[str, int]]:
     """The server as a process: its address and its number."""
-    command = [sys.executable, "-c", COMMAND, "serve", "--port", "0", "--workers", str(workers)]
+    with start([sys.executable, "-c", COMMAND, "serve", "--port", "0", "--workers", str(workers)]) as served:
+        yield served
+
+
+@contextmanager
+def start(command: list[str]) -> Iterator[tuple[str, int]]:
+    """A server that says its address on standard error."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        said = process.stderr.readline() if process.stderr else ""
-        found = re.search(r"http://\S+:\d+", said)
+        assert process.stderr is not None
+        lines = (re.search(r"http://127\S+:\d+", line) for line in process.stderr)
+        found = next((match for match in lines if match), None)
         if found is None:
-            sys.exit(said)
+            sys.exit("the server does not start")
+        threading.Thread(
+            target=process.stderr.read, daemon=True
+        ).start()  # else it waits when the pipe is full
         yield found[0], process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def load(url: str, images: list[bytes], n: int, clients: int) -> tuple[list[float], Counter[int]]:
-    """Seconds and statuses of `n` requests by so many clients, one after the other each."""
-    seconds: list[float] = []
-    statuses: Counter[int] = Counter()
+def load(url: str, images: list[bytes], n: int, clients: int) -> tuple[list[float], list[int]]:
+    """Seconds and status of each of `n` requests by so many clients, one after the other each."""
+    answers: list[tuple[float, int]] = []
     numbers = iter(range(n))
 
     def ask() -> None:
@@ -99,15 +176,14 @@ def load(url: str, images: list[bytes], n: int, clients: int) -> tuple[list[floa
             for number in numbers:
                 began = time.perf_counter()
                 status = client.post("/v1/predictions", content=images[number % len(images)]).status_code
-                seconds.append(time.perf_counter() - began)
-                statuses[status] += 1
+                answers.append((time.perf_counter() - began, status))
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return seconds, statuses
+    return [second for second, _ in answers], [status for _, status in answers]
 
 
 def cpu_seconds(pid: int) -> float:
