@@ -32,18 +32,24 @@ def test_ties_count_for_both_classes():
     assert (point.threshold, point.sensitivity, point.specificity) == (0.5, 1.0, 0.0)
 
 
-def test_no_collection_of_some_size_is_left_under_the_target():
+def test_collections_of_some_size_have_the_same_say():
     y_prob = np.concatenate(
         [np.linspace(0.5, 1, 100), np.linspace(0.2, 0.7, 20), np.linspace(0, 1, 5), [0.1]]
     )
     y_true = np.array([1] * 125 + [0])
     source = np.repeat([0, 1, 2], [100, 20, 6])
     pooled = fit_operating_point(y_prob, y_true, 0.9)
-    assert np.mean(y_prob[100:120] >= pooled.threshold) < 0.9
     point = fit_operating_point(y_prob, y_true, 0.9, source)
-    assert point.threshold == y_prob[102]
+    assert point.threshold < pooled.threshold  # the small collection is the hard one
+
+    def mean_sensitivity(threshold):
+        referred = y_prob >= threshold
+        return (referred[:100].mean() + referred[100:120].mean()) / 2  # five melanomas say too little
+
+    assert mean_sensitivity(point.threshold) >= 0.9 > mean_sensitivity(np.nextafter(point.threshold, 1))
     assert point.sensitivity == np.mean(y_prob[:125] >= point.threshold)
-    assert np.mean(y_prob[120:125] >= point.threshold) < 0.9  # five melanomas say too little
+    alone = fit_operating_point(y_prob, y_true, 0.9, np.repeat([0, 1], [119, 7]) * 0)
+    assert alone == pooled
 
 
 @given(positive=PROBABILITIES, negative=PROBABILITIES, target=st.floats(0, 1))

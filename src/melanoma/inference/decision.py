@@ -1,5 +1,6 @@
 """From a probability to a decision, at an operating point that was frozen when the model was made."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Self
@@ -58,18 +59,15 @@ def fit_operating_point(
 ) -> OperatingPoint:
     """The highest threshold whose sensitivity on these images is at least the target.
 
-    `y_prob` float (n,) in [0, 1], `y_true` 0/1 (n,). With `source`, a number for each collection (n,), it is that in
-    every collection of at least `MIN_MELANOMAS` melanomas too, so that a large one does not decide for all. Raises
-    CalibrationError when one class is missing.
+    `y_prob` float (n,) in [0, 1], `y_true` 0/1 (n,). With `source`, a number for each collection (n,), it is the mean
+    over the collections of at least `MIN_MELANOMAS` melanomas, so that a large one does not decide for all, nor the
+    hardest one. Raises CalibrationError when one class is missing.
     """
     positive, negative = np.sort(y_prob[y_true == 1]), y_prob[y_true == 0]
     if len(positive) == 0 or len(negative) == 0:
         raise CalibrationError("the calibration images hold one class only; give images of both")
-    threshold = _find_threshold(positive, target_sensitivity)
-    for number in np.unique(source) if source is not None else ():
-        own = y_prob[(source == number) & (y_true == 1)]
-        if len(own) >= MIN_MELANOMAS:
-            threshold = min(threshold, _find_threshold(np.sort(own), target_sensitivity))
+    collections = [] if source is None else _part(y_prob[y_true == 1], source[y_true == 1])
+    threshold = _find_threshold(positive, collections or [positive], target_sensitivity)
     return OperatingPoint(
         threshold=threshold,
         target_sensitivity=target_sensitivity,
@@ -80,8 +78,16 @@ def fit_operating_point(
     )
 
 
-def _find_threshold(positive: NDArray[np.float64], target_sensitivity: float) -> float:
-    """The highest of the melanomas' values, sorted (n,), at which enough of them are referred."""
-    sensitivity = np.arange(len(positive), 0, -1) / len(positive)  # with each positive as the threshold
-    may_miss = int(np.sum(sensitivity >= target_sensitivity)) - 1
-    return float(positive[max(may_miss, 0)])
+def _part(positive: NDArray[np.float64], source: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """The melanomas' values of each collection that has enough of them, sorted."""
+    parts = [np.sort(positive[source == number]) for number in np.unique(source)]
+    return [part for part in parts if len(part) >= MIN_MELANOMAS]
+
+
+def _find_threshold(
+    values: NDArray[np.float64], collections: Sequence[NDArray[np.float64]], target_sensitivity: float
+) -> float:
+    """The highest of the values, sorted (n,), at which enough is referred of the collections, sorted, on average."""
+    referred = [(len(one) - np.searchsorted(one, values)) / len(one) for one in collections]
+    enough = np.mean(referred, axis=0) >= target_sensitivity
+    return float(values[enough][-1] if enough.any() else values[0])
