@@ -265,7 +265,7 @@ def measure(quick: bool, asked: Path | None) -> dict[str, Any]:
             "warm": measure_warm(parts),
             "folder": measure_folder(workplace / "images", paths, keras_model, parts, workplace),
             "explanation": measure_explanation(workplace / "images", workplace),
-            "memory": {} if quick else measure_memory(paths[0], workplace, (1000, 10_000)),
+            "memory": {} if quick else measure_memory(paths[0], workplace, (1000, 4000)),
         }
 
 

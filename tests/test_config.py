@@ -26,7 +26,7 @@ def test_the_default_recipe_lets_no_source_tell_the_class():
     assert recipe.training.draw == "balanced"
     assert recipe.training.diagnosis_loss > 0
     assert recipe.augmentation.frame > 0.5
-    assert recipe.evaluation.target_sensitivity >= 0.95
+    assert recipe.evaluation.target_sensitivity >= 0.92  # wanted in every set
 
 
 def test_dump_reads_back_the_same(tmp_path):
