@@ -1,6 +1,6 @@
 """CPU time, memory and latency of `melanoma serve` on loopback, beside the predictor alone in one thread.
 
-    python benchmarks/serve_load.py --requests 400 --clients 16 [--overload] [--keras]
+    python benchmarks/serve_load.py --requests 400 --clients 16 [--bundle FOLDER] [--overload] [--keras]
 
 `--overload`: then ten times as many clients as the queue has places, and the same load as before once more. `--keras`:
 beside it, in the same run, the plain way: FastAPI with Keras' `predict` in the handler.
@@ -60,13 +60,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--bundle", help="folder; default: the bundle that ships")
     parser.add_argument("--overload", action="store_true")
     parser.add_argument("--keras", action="store_true")
     options = parser.parse_args()
     images = [encode(seed) for seed in range(8)]
-    alone = time_predictor(images, options.requests)
+    alone = time_predictor(images, min(options.requests, 1000), options.bundle)
     print(f"predictor alone: {1000 * alone:.1f} ms CPU an image")
-    with serve(options.workers) as (url, pid):
+    with serve(options.workers, options.bundle) as (url, pid):
         load(url, images, options.clients * 2, options.clients)
         before, resident = cpu_seconds(pid), resident_mb(pid)
         seconds, statuses = load(url, images, options.requests, options.clients)
@@ -129,9 +130,9 @@ def encode(seed: int) -> bytes:
     return file.getvalue()
 
 
-def time_predictor(images: list[bytes], n: int) -> float:
+def time_predictor(images: list[bytes], n: int, bundle: str | None) -> float:
     """CPU seconds an image of the predictor in this process."""
-    predictor = load_predictor()
+    predictor = load_predictor(bundle)
     predictor.predict(images[0])
     before = resource.getrusage(resource.RUSAGE_SELF)
     for number in range(n):
@@ -141,9 +142,10 @@ def time_predictor(images: list[bytes], n: int) -> float:
 
 
 @contextmanager
-def serve(workers: int) -> Iterator[tuple[str, int]]:
+def serve(workers: int, bundle: str | None) -> Iterator[tuple[str, int]]:
     """The server as a process: its address and its number."""
-    with start([sys.executable, "-c", COMMAND, "serve", "--port", "0", "--workers", str(workers)]) as served:
+    options = ["--port", "0", "--workers", str(workers), *(["--bundle", bundle] if bundle else [])]
+    with start([sys.executable, "-c", COMMAND, "serve", *options]) as served:
         yield served
 
 

@@ -33,9 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(
-    "predict", help=predict.HELP, context_settings={"ignore_unknown_options": True, "help_option_names": []}
-)(predict.pass_on)
+
+
+@app.command(
+    "predict",
+    help=predict.HELP,
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+)
+def pass_on(context: typer.Context) -> None:
+    """Hand the arguments on as they are; `main` does so without coming here."""
+    predict.run(context.args)
+
+
 app.command()(evaluate.evaluate)
 app.command()(stress.stress)
 app.command()(audit.audit)

@@ -1,7 +1,6 @@
 """`melanoma predict`: judge images. Parsed by argparse: see `main`."""
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,11 +61,6 @@ def create_parser() -> argparse.ArgumentParser:
     add("--no-domain-check", action="store_true", help="Judge images that do not look dermoscopic, too.")
     add("--strict", action="store_true", help="End with code 2 if any image cannot be read.")
     return parser
-
-
-def pass_on() -> None:
-    """What Typer's list of commands calls `predict`; `main` never gets here."""
-    run(sys.argv[2:])
 
 
 class _Parser(argparse.ArgumentParser):
