@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from melanoma import load_predictor
 from melanoma.config import InputConfig, ModelConfig
 from melanoma.training import models, onnx_file
+from melanoma.training.export import _quiet
 
 BATCHES, THREADS, WEIGHTS = (1, 8, 32), (1, 2), ("none", "float16", "int8_weights")
 NAMES = {"none": "float32", "float16": "float16", "int8_weights": "int8"}
@@ -45,7 +46,8 @@ def convert(network: Any, batch: int, weights: str) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
+    with _quiet():
+        return bytes(converter.convert())
 
 
 def open_litert(content: bytes, threads: int, pixels: np.ndarray[Any, Any]) -> Run:
