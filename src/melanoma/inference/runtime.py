@@ -34,9 +34,10 @@ class LiteRtNetwork:
         self._name = network.name if isinstance(network, Path) else "the network"
         self._threads = threads
         self._local = threading.local()
-        self._spare = [
-            self._load()
-        ]  # tells at once whether it can be run; the first thread that runs it takes it
+        first = self._load()  # tells at once whether it can be run
+        self._input = int(first.get_input_details()[0]["index"])
+        self._outputs = _find_outputs(first, self._name)
+        self._spare = [first]  # the first thread that runs the network takes it
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
         """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says; n is at least 1."""
@@ -45,9 +46,9 @@ class LiteRtNetwork:
 
     def _run_one(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         interpreter = self._interpreter()
-        interpreter.set_tensor(self._local.input, image[None])
+        interpreter.set_tensor(self._input, image[None])
         interpreter.invoke()
-        logit, embedding, heatmap = (interpreter.get_tensor(index)[0] for index in self._local.outputs)
+        logit, embedding, heatmap = (interpreter.get_tensor(index)[0] for index in self._outputs)
         return logit.reshape(()), embedding, heatmap
 
     def _interpreter(self) -> "Interpreter":
@@ -57,8 +58,6 @@ class LiteRtNetwork:
                 interpreter = self._spare.pop()
             except IndexError:
                 interpreter = self._load()
-            self._local.input = interpreter.get_input_details()[0]["index"]
-            self._local.outputs = _find_outputs(interpreter, self._name)
             self._local.interpreter = interpreter
         return self._local.interpreter
 
@@ -73,7 +72,6 @@ class LiteRtNetwork:
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{self._name} is no network this version can run: {error}") from error
-        _find_outputs(interpreter, self._name)
         return interpreter
 
 
