@@ -2,8 +2,9 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,19 @@ def image_files(tmp_path: Path) -> list[Path]:
     for number, path in enumerate(paths):
         Image.fromarray(draw(number, 64 + 9 * number, 80, melanoma=number > 2)).save(path)
     return paths
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright, in whose time this thread cannot run asyncio: hence a module at most."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        require_or_skip("no browser: scripts/install_browser brings it")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=chromium, args=options)
 
 
 @pytest.fixture

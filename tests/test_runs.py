@@ -24,7 +24,8 @@ from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
 from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
-from melanoma.inference import images
+from melanoma.inference import bundle as bundles
+from melanoma.inference import images, results
 from melanoma.inference.predictor import load_predictor
 from melanoma.inference.preprocessing import prepare
 from melanoma.listener import Listener
@@ -81,6 +82,17 @@ def test_the_run_folder_holds_everything(finished):
     assert facts["manifest_digest"] == (finished.folder / "manifest.digest").read_text().strip()
     assert facts["images"] == {"calibration": 12, "test": 16, "train": 24, "val": 12}
     assert facts["seed"] == 3
+
+
+def test_the_bundle_says_how_often_it_was_right(finished):
+    (result,) = results.read(bundles.load(finished.bundle))
+    test = finished.reports[-1]
+    assert (result["name"], result["n_melanoma"], result["n_other"]) == (
+        "test",
+        test.n_melanoma,
+        test.n_other,
+    )
+    assert result["figures"]["sensitivity"]["value"] == test.figures["sensitivity"].value
 
 
 def test_the_runs_own_look_at_the_test_images_is_the_first_and_stays_one(finished):

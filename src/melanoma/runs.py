@@ -17,11 +17,12 @@ from melanoma import run_images
 from melanoma.config import Recipe, dump_recipe, load_recipe
 from melanoma.data.synthetic import NOTICE, is_drawn
 from melanoma.errors import BundleError, OutputError, RunError
-from melanoma.evaluation import looks, report
+from melanoma.evaluation import card, card_results, looks, report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
 from melanoma.evaluation.plain_words import Origin
 from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
+from melanoma.inference import results
 from melanoma.inference.predictor import Predictor
 from melanoma.listener import Listener
 from melanoma.run_diary import TrackedProgress, note_end, note_epochs, note_start
@@ -212,6 +213,8 @@ class _Run:
                 reports[-1].n if reports[-1].name == "test" else 0,
             ),
         )
+        made = card.gather(bundle, [self.folder / "evaluation"])
+        write_text(bundle.folder / results.FILE, card_results.render(made))
         return reports
 
     def _note_look(self, bundle: bundles.Bundle, last: EvaluationReport) -> looks.LookCount | None:

@@ -51,7 +51,10 @@ def test_the_wheel_holds_the_bundle_the_recipes_and_the_templates(wheel):
         "melanoma/data/counterexamples.npy",
         "melanoma/recipes/original_cnn.yaml",
         "melanoma/evaluation/templates/report.html.j2",
-        "melanoma/serving/page/docs.html",
+        "melanoma/serving/docs/docs.html",
+        "melanoma/serving/page/index.html",
+        "melanoma/serving/page/page.js",
+        "melanoma/bundles/default/results.json",
     ):
         assert name in names
     assert wheel.stat().st_size < 10e6

@@ -15,7 +15,7 @@ import pandas as pd
 from melanoma.errors import ConfigError
 from melanoma.evaluation import card_facts, checklist, report, statements
 from melanoma.evaluation.card import AWAY, HOME, MADE, gather
-from melanoma.evaluation.card_report import render_html, render_markdown
+from melanoma.evaluation.card_report import render_html, render_markdown, save
 from melanoma.evaluation.evaluate import summarise
 from melanoma.evaluation.looks import LookCount
 from melanoma.evaluation.plain_words import Origin
@@ -105,6 +105,20 @@ def test_a_card_holds_what_was_given_and_nothing_more(full, bundle):
     assert not re.search(r"0\.\d{3} \(0", bare)
     for section in (card_facts.COMPARED, card_facts.STRESS, card_facts.HEAT):
         assert re.search(rf"## {section}\n\nNo .* was given", bare)
+
+
+def test_figures_for_programs_are_those_of_the_judged_sets(full, tmp_path):
+    save(full, tmp_path / "results.json")
+    values = json.loads((tmp_path / "results.json").read_text())
+    assert values["bundle_digest"] == full.bundle.digest
+    assert [one["name"] for one in values["results"]] == [judged.report.name for judged in full.judged]
+    for one, judged in zip(values["results"], full.judged, strict=True):
+        for name, figure in one["figures"].items():
+            assert figure["value"] == judged.report.figures[name].value
+    parts = {part["name"] for one in values["results"] for part in one["sources"]}
+    assert parts == {
+        part.name for one in full.list_breakdowns(["source"]) for part in one.subgroups if part.name
+    }
 
 
 def test_ticks_follow_from_what_is_there(full, bundle):

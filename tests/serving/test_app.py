@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from melanoma import load_predictor
 from melanoma.errors import BundleError, ConfigError
+from melanoma.inference import results
 from melanoma.serving import keys as api_keys
 from melanoma.serving import logs
 from melanoma.serving.app import create_app
@@ -119,6 +120,54 @@ def test_an_explanation_is_a_png_of_the_same_size(client, predictor):
     check_problem(
         client.post("/v1/explanations", files=[part(image)] * 2), 422, "give one image, not several"
     )
+
+
+def test_an_explanation_is_as_strong_and_as_large_as_wished(client, predictor):
+    image = encode(draw(5, 70, 90))
+
+    def ask_for(wish: str) -> np.ndarray:
+        answer = client.post(f"/v1/explanations?{wish}", files=[part(image)])
+        return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+    assert np.array_equal(ask_for("strength=0"), draw(5, 70, 90))
+    assert ask_for("longest_side=45").shape == (35, 45, 3)
+    assert np.array_equal(ask_for("longest_side=90&strength=0.5"), predictor.explain(image, strength=0.5))
+    for wish in ("strength=2", "strength=x", "longest_side=0"):
+        name = wish.partition("=")[0]
+        check_problem(
+            client.post(f"/v1/explanations?{wish}", files=[part(image)]), 422, f"{name}: Input should"
+        )
+
+
+def test_the_model_says_how_often_it_was_right_only_where_that_is_known_of_it(bundle_copy):
+    def ask_it(content: str | None) -> list:
+        if content is not None:
+            (bundle_copy / results.FILE).write_text(content)
+        with TestClient(create_app(load_predictor(bundle_copy))) as client:
+            return client.get("/v1/model").json()["results"]
+
+    digest = load_predictor(bundle_copy).digest
+    known = {"format_version": 1, "bundle_digest": digest, "results": [{"name": "test"}]}
+    assert ask_it(None) == []
+    assert ask_it(json.dumps(known)) == known["results"]
+    for wrong in (known | {"bundle_digest": "0" * 64}, known | {"format_version": 2}, {}, []):
+        assert ask_it(json.dumps(wrong)) == []
+    assert ask_it("{") == []
+
+
+def test_the_page_and_its_parts_come_from_the_server_itself(client):
+    page = client.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    parts = re.findall(r'(?:src|href)="(page/[^"]+)"', page.text)
+    assert len(parts) >= 4
+    for name in (*parts, "page/words.js"):
+        part = client.get(f"/{name}")
+        assert part.status_code == 200
+        assert part.headers["Cache-Control"] == "no-cache"
+    assert not re.findall(r'(?:src|href)="(?!page/)', page.text)
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    check_problem(client.get("/page/../app.py"), 404, "nothing is here")
+    check_problem(client.get("/page/%2e%2e%2fapp.py"), 404, "nothing is here")
 
 
 def test_what_is_no_image_is_refused_in_words(client):

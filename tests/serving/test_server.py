@@ -9,15 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from conftest import draw, require_extra, require_or_skip
+from served import Served, serving
 
 require_extra("fastapi", "serve")
 
@@ -29,33 +27,6 @@ from melanoma.errors import ImageError, RefusalError
 
 ROOT = Path(__file__).resolve().parents[2]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-COMMAND = [sys.executable, "-c", "from melanoma.cli.main import run; run()", "serve", "--port", "0"]
-
-
-@dataclass
-class Served:
-    process: subprocess.Popen
-    url: str
-    said: list[str]
-    logs: Path
-
-
-@contextmanager
-def serving(folder: Path, *arguments: object) -> Iterator[Served]:
-    """The command on a free port, from its first words to its end."""
-    logs = folder / "logs.jsonl"
-    with logs.open("w") as out:
-        command = [*COMMAND, *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
-    said = [process.stderr.readline(), process.stderr.readline()]
-    served = Served(process, re.search(r"http://\S+:\d+", said[0])[0], said, logs)
-    try:
-        httpx.get(f"{served.url}/readyz", trust_env=False).raise_for_status()
-        yield served
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stderr.close()
 
 
 @pytest.fixture(scope="module")

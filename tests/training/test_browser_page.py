@@ -1,6 +1,5 @@
 import base64
 import io
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ for module in ("onnx", "tf2onnx"):
     require_extra(module, "export")
 require_extra("playwright", "dev")
 
-from playwright.sync_api import sync_playwright
-
 from melanoma import load_predictor
 from melanoma.errors import ConfigError
 from melanoma.inference import bundle as bundles
@@ -26,17 +23,9 @@ JUDGE = "async (text) => melanoma.judge(new Blob([Uint8Array.from(atob(text), (c
 
 
 @pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None or not RUNTIME.is_dir():
-        require_or_skip("no browser: scripts/install_browser brings it")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        yield playwright.chromium.launch(executable_path=chromium, args=options)
-
-
-@pytest.fixture(scope="module")
 def page_file(browser, tmp_path_factory):
+    if not RUNTIME.is_dir():
+        require_or_skip("no onnxruntime-web: scripts/install_browser brings it")
     target = tmp_path_factory.mktemp("page") / "melanoma.html"
     write_page(bundles.load(bundles.default_folder()), RUNTIME, target, "none")
     return target

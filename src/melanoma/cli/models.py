@@ -56,7 +56,11 @@ def card(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File for the card, .md or .html; default: standard output."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File for the card: .md, .html, or .json with its figures; default: standard output.",
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Only what the bundle says of itself, as JSON.")

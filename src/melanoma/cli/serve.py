@@ -1,4 +1,4 @@
-"""`melanoma serve`: the API."""
+"""`melanoma serve`: the API and the page."""
 
 import ipaddress
 import os
@@ -52,7 +52,7 @@ def serve(
         float, typer.Option(min=0, help="Seconds between looks at a models:/ address; 0: only at SIGHUP.")
     ] = 300.0,
 ) -> None:
-    """Serve the API until Ctrl-C or SIGTERM; SIGHUP loads the bundle again. Logs go to standard output."""
+    """Serve web page and API until Ctrl-C or SIGTERM; SIGHUP loads the bundle again. Logs go to standard output."""
     from melanoma.serving import bundle_source
     from melanoma.serving import keys as api_keys
 
@@ -95,7 +95,7 @@ def _announce(listener: socket.socket, asks_for_keys: bool) -> None:
     """Where it listens, and who can reach it."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    say(f"serving on http://{shown}:{port}, API at /docs")
+    say(f"serving on http://{shown}:{port}, a page for people there, the API at /docs")
     if ipaddress.ip_address(host).is_loopback:
         say("only programs on this machine can reach it; --host 0.0.0.0 lets others in")
     elif asks_for_keys:

@@ -9,7 +9,7 @@ import markdown_it
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it.token import Token
 
-from melanoma.evaluation import card_facts, checklist
+from melanoma.evaluation import card_facts, card_results, checklist
 from melanoma.evaluation.card import MADE, BreakdownSummary, Card, summarise_breakdown
 from melanoma.evaluation.card_limits import list_limits
 from melanoma.evaluation.evaluate import EvaluationReport
@@ -34,9 +34,9 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 
 def save(card: Card, path: Path) -> None:
-    """Write the card, as HTML where the name ends so, else as Markdown. Raises OutputError."""
-    html = path.suffix.lower() in {".html", ".htm"}
-    write_text(path, render_html(card) if html else render_markdown(card))
+    """Write the card, as HTML or, for programs, JSON where the name ends so, else as Markdown. Raises OutputError."""
+    forms = {".html": render_html, ".htm": render_html, ".json": card_results.render}
+    write_text(path, forms.get(path.suffix.lower(), render_markdown)(card))
 
 
 def render_markdown(card: Card) -> str:

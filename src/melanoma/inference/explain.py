@@ -7,6 +7,7 @@ from PIL import Image
 from melanoma.inference.network_file import WHOLE, Box
 from melanoma.inference.preprocessing import Preprocessing, find_box
 
+STRENGTH = 0.6
 # A few anchors of matplotlib's inferno (CC0), dark to bright, even in lightness.
 INFERNO = np.array(
     [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39]]
@@ -18,12 +19,14 @@ def overlay(
     heatmap: NDArray[np.float32],
     spec: Preprocessing,
     box: Box = WHOLE,
-    strength: float = 0.6,
+    strength: float = STRENGTH,
 ) -> NDArray[np.uint8]:
     """The image with the heat map over it, most opaque where the network saw most.
 
     `image` RGB uint8 (h, w, 3), `heatmap` non-negative (rows, columns), `box`: see `network_file.find_heat_box`;
-    returns uint8 (h, w, 3). The map is scaled to its own maximum, so overlays of two images cannot be compared in
+    `strength`: opacity where it saw most, 0 to 1; returns uint8 (h, w, 3).
+
+    The map is scaled to its own maximum, so overlays of two images cannot be compared in
     strength.
     """
     heat = spread(heatmap / max(float(heatmap.max()), 1e-12), image.shape[:2], find_box(image, spec), box)
@@ -35,6 +38,16 @@ def overlay(
     colour = Image.fromarray(colours[np.rint(255 * heat).astype(np.uint8)])
     opacity = Image.fromarray(np.rint(255 * strength * heat).astype(np.uint8))
     return np.asarray(Image.composite(colour, Image.fromarray(image), opacity))
+
+
+def shrink(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
+    """RGB uint8 (h, w, 3) with no side longer than so many pixels, in the same proportions; never enlarged."""
+    height, width = image.shape[:2]
+    if max(height, width) <= longest_side:
+        return image
+    scale = longest_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
 
 
 def spread(

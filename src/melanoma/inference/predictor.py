@@ -16,7 +16,7 @@ from melanoma.inference import bundle as bundles
 from melanoma.inference import images
 from melanoma.inference.calibration import rebase
 from melanoma.inference.decision import Decision, OperatingPoint, decide
-from melanoma.inference.explain import overlay
+from melanoma.inference.explain import STRENGTH, overlay, shrink
 from melanoma.inference.network_file import Box, find_heat_box
 from melanoma.inference.prediction import NetworkOutput, Prediction
 from melanoma.inference.preprocessing import as_picture, prepare, scale
@@ -165,13 +165,22 @@ class Predictor:
         spec = self.bundle.preprocessing
         return self._network.run(scale(prepare(image, spec)[None], spec))
 
-    def explain(self, image: AnyImage) -> NDArray[np.uint8]:
-        """The image, RGB uint8 (h, w, 3), with where the network saw melanoma laid over it. Raises ImageError."""
-        rgb = self._to_rgb(image)
-        return self._lay_over(rgb, self.run(rgb))
+    def explain(
+        self, image: AnyImage, *, strength: float = STRENGTH, longest_side: int | None = None
+    ) -> NDArray[np.uint8]:
+        """The image, RGB uint8 (h, w, 3), with where the network saw melanoma laid over it.
 
-    def _lay_over(self, rgb: NDArray[np.uint8], output: NetworkOutput) -> NDArray[np.uint8]:
-        return overlay(rgb, output.heatmap[0], self.bundle.preprocessing, self.heat_box)
+        `strength`: opacity where it saw most, 0 (the image alone) to 1. The picture, not what the network sees, is made
+        smaller where a side is longer than `longest_side` pixels. Raises ImageError.
+        """
+        rgb = self._to_rgb(image)
+        picture = rgb if longest_side is None else shrink(rgb, longest_side)
+        return picture if strength == 0 else self._lay_over(picture, self.run(rgb), strength)
+
+    def _lay_over(
+        self, rgb: NDArray[np.uint8], output: NetworkOutput, strength: float = STRENGTH
+    ) -> NDArray[np.uint8]:
+        return overlay(rgb, output.heatmap[0], self.bundle.preprocessing, self.heat_box, strength)
 
     def _to_rgb(self, image: AnyImage) -> NDArray[np.uint8]:
         if isinstance(image, bytes | bytearray | memoryview):

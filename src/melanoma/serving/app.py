@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from melanoma.errors import RefusalError
 from melanoma.inference.predictor import Predictor
-from melanoma.serving import documents, problems
+from melanoma.serving import documents, problems, web_page
 from melanoma.serving.gate import Gate
 from melanoma.serving.keys import Keys
 from melanoma.serving.limits import Limits
@@ -55,6 +56,7 @@ def create_app(
     )
     app.state.service = service
     app.include_router(router)
+    web_page.add(app)
     documents.add(app, asks_for_keys=keys is not None)
     _add_problems(app)
     _surround(app, service, keys, origins)
@@ -88,6 +90,12 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(RefusalError)
     async def refuse(request: Request, error: RefusalError) -> Response:
         return problems.answer_refusal(error, request.state.request_id)
+
+    @app.exception_handler(RequestValidationError)
+    async def explain(request: Request, error: RequestValidationError) -> Response:
+        wrong = error.errors()[0]
+        detail = f"{wrong['loc'][-1]}: {wrong['msg']}; /docs says what can be asked"
+        return problems.answer(422, detail, request.state.request_id)
 
     @app.exception_handler(HTTPException)
     async def say(request: Request, error: HTTPException) -> Response:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from melanoma.serving.schemas import Problem
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "docs"
 
 
 def add(app: FastAPI, *, asks_for_keys: bool) -> None:

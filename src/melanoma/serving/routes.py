@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 from PIL import Image
 
 from melanoma.errors import ImageError, RefusalError
+from melanoma.inference import results
 from melanoma.inference.bundle import CLASSES
+from melanoma.inference.explain import STRENGTH
 from melanoma.inference.predictor import Predictor
 from melanoma.serving import problems
 from melanoma.serving.limits import Limits
@@ -48,6 +50,11 @@ def _get_service(request: Request) -> Service:
 
 
 Serving = Annotated[Service, Depends(_get_service)]
+Strength = Annotated[float, Query(ge=0, le=1, description="Opacity of the heat; 0: the image alone.")]
+LongestSide = Annotated[
+    int | None,
+    Query(ge=16, le=10_000, description="The picture is made smaller where a side is longer, pixels."),
+]
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -120,18 +127,20 @@ async def predict(request: Request, service: Serving) -> Response:
         {"type": "array", "minItems": 1, "maxItems": 1, "items": BINARY}, "One image."
     ),
 )
-async def explain(request: Request, service: Serving) -> Response:
-    """Where the network saw melanoma, laid over one image, as PNG of its size."""
+async def explain(
+    request: Request, service: Serving, strength: Strength = STRENGTH, longest_side: LongestSide = None
+) -> Response:
+    """Where the network saw melanoma, laid over one image, as PNG."""
     predictor = service.model.predictor
     async with service.uploads.reading(request, single=True) as uploads:
-        jobs = [partial(_draw, predictor, uploads[0].content)]
+        jobs = [partial(_draw, predictor, uploads[0].content, strength, longest_side)]
         (picture,) = await service.run(request, jobs)
     return Response(picture, media_type="image/png", headers={"X-Bundle-Digest": predictor.digest})
 
 
 @router.get("/v1/model", response_model=Model, responses=_describe_problems(401, 429, 503))
 async def describe(service: Serving) -> dict[str, Any]:
-    """The bundle that judges at this moment: operating point, versions, hashes, and what it says of itself."""
+    """The bundle that judges at this moment: operating point, versions, hashes, its facts, how often it was right."""
     predictor, limits = service.model.predictor, asdict(service.limits)
     bundle = predictor.bundle
     return {
@@ -147,6 +156,7 @@ async def describe(service: Serving) -> dict[str, Any]:
         "domain_check": predictor.checks_domain,
         "files": dict(bundle.files),
         "facts": _hide_paths(bundle.facts),
+        "results": results.read(bundle),
         "limits": limits,
     }
 
@@ -177,9 +187,9 @@ async def show_metrics(service: Serving) -> Response:
     return Response(service.metrics.render(), media_type=MEDIA_TYPE)
 
 
-def _draw(predictor: Predictor, content: bytes) -> bytes:
+def _draw(predictor: Predictor, content: bytes, strength: float, longest_side: int | None) -> bytes:
     try:
-        picture = predictor.explain(content)
+        picture = predictor.explain(content, strength=strength, longest_side=longest_side)
     except ImageError as error:
         raise RefusalError(str(error), 422) from error
     file = io.BytesIO()
