@@ -23,7 +23,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     server = subprocess.Popen(SERVE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        url = re.search(r"http://\S+:\d+", server.stderr.readline())[0]
+        said = server.stderr.readline() if server.stderr else ""
+        url = next(iter(re.findall(r"http://\S+:\d+", said)), "") or sys.exit(said)
         with tempfile.TemporaryDirectory() as folder:
             look(url, draw(Path(folder)))
     finally:
