@@ -13,6 +13,8 @@ MelanomaError
 │   ├── MissingExtraError    an optional part of the package is not installed
 │   ├── RunError             a run folder that is in use, or cannot be resumed
 │   ├── OutputError          a result cannot be written
+│   ├── StorageError         files elsewhere that cannot be read or written
+│   ├── ClusterError         a cluster that does not answer or does not fit
 │   └── RefusalError         a request that a server refuses
 ├── TrackingError            MLflow could not be reached; training goes on without it
 └── WorkerError              a process of ours was killed
@@ -72,6 +74,14 @@ class RunError(UserError):
 
 class OutputError(UserError):
     """A result cannot be written."""
+
+
+class StorageError(UserError):
+    """Files elsewhere that cannot be read or written."""
+
+
+class ClusterError(UserError):
+    """A cluster that does not answer or does not fit."""
 
 
 class RefusalError(UserError):

@@ -28,6 +28,7 @@ EXTRAS = {
         "threadpoolctl",
     ),
     "train": ("tensorflow", "keras", "mlflow", "filelock", "psutil"),
+    "cluster": ("ray", "fsspec"),
     "parquet": ("pyarrow",),
     "data": ("httpx", "kagglehub"),
     "export": ("onnx", "tf2onnx"),

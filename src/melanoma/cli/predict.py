@@ -23,6 +23,14 @@ Overlays = Callable[[int, NDArray[np.uint8]], None]
 def run(arguments: Sequence[str]) -> None:
     """Judge what the command line names. Raises ConfigError, ImageError, BundleError and OutputError."""
     asked = create_parser().parse_args(arguments)
+    if asked.cluster is not None:
+        from melanoma.cli import predict_on_cluster
+
+        _summarise(*predict_on_cluster.run(asked), asked.strict)
+        return
+    if asked.column is not None:
+        raise ConfigError("--column is about tables, which --cluster reads; add --cluster auto")
+    asked.output = None if asked.output is None else Path(asked.output)
     rows.check(asked.format, asked.output)
     files = list(find_images(asked.source))
     _refuse_inputs(files, asked.output, asked.explain)
@@ -48,7 +56,6 @@ def create_parser() -> argparse.ArgumentParser:
     add(
         "-o",
         "--output",
-        type=Path,
         help="File in place of standard output; a command that was stopped goes on there.",
     )
     add("--explain", type=Path, metavar="DIR", help="Folder for overlays of where the network looked.")
@@ -60,6 +67,13 @@ def create_parser() -> argparse.ArgumentParser:
     )
     add("--no-domain-check", action="store_true", help="Judge images that do not look dermoscopic, too.")
     add("--strict", action="store_true", help="End with code 2 if any image cannot be read.")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Judge on a Ray cluster: auto for this machine's cores, or HOST:PORT. Sources may then be lists (.txt), "
+        "tables (.parquet) and addresses such as s3:// too; -o is a folder of Parquet parts.",
+    )
+    add("--column", metavar="NAME", help="Column of the tables with the images: bytes, paths or addresses.")
     return parser
 
 

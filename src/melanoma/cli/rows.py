@@ -136,26 +136,13 @@ def _write_csv(predictions: Rows, file: IO[str]) -> None:
 
 def _write_parquet(predictions: Rows, path: Path) -> None:
     """In groups of rows, so that a million take no more memory than these."""
-    import pyarrow as pa
     from pyarrow import parquet
 
-    columns = [
-        (name.name, pa.float64() if name.name == "y_prob" else pa.string()) for name in fields(Prediction)
-    ]
-    schema = pa.schema(columns)
-    with parquet.ParquetWriter(path, schema) as writer:
-        while group := [_to_utf8(row.to_dict()) for row in islice(predictions, ROW_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(group, schema))
+    from melanoma.archive.table import SCHEMA, to_table
 
-
-def _to_utf8(values: dict[str, str | float | None]) -> dict[str, str | float | None]:
-    """Bytes of a file name that are no UTF-8 as backslash escapes: Parquet's text is UTF-8."""
-    return {
-        name: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
+    with parquet.ParquetWriter(path, SCHEMA) as writer:
+        while group := list(islice(predictions, ROW_GROUP)):
+            writer.write_table(to_table(group))
 
 
 def _is_odd(path: str) -> bool:

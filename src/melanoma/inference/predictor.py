@@ -120,7 +120,7 @@ class Predictor:
         try:
             rgb = self._to_rgb(file.path if image is None else image)
         except ImageError as error:
-            return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
+            return self.refuse(file, error)
         picture = as_picture(rgb)
         output = self.run(picture)
         if draw is not None:
@@ -128,6 +128,10 @@ class Predictor:
         y_prob = float(self.bundle.calibration.transform(output.logit)[0])
         decision, reason = self._decide(y_prob, picture)
         return self._row(file, self._rebase(y_prob), decision, reason)
+
+    def refuse(self, file: ImageFile, error: ImageError) -> Prediction:
+        """The row of an image that cannot be read."""
+        return self._row(file, None, Decision.CANNOT_ASSESS, "the image cannot be read", str(error))
 
     def score(self, paths: Sequence[str]) -> Iterator[Prediction]:
         """Judge many image files, in order, as they get done."""

@@ -1,0 +1,1 @@
+"""Archives of any size: blocks of images in, one Parquet part a block out, on whatever runs them."""

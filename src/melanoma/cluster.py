@@ -1,0 +1,190 @@
+"""Ray, and the only importer of it: many processes, here or on many machines."""
+
+import contextlib
+import logging
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception
+
+import ray
+import ray.data
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from melanoma.archive.blocks import Block
+from melanoma.archive.scoring import BlockScorer, Task
+from melanoma.errors import ClusterError, MelanomaError
+from melanoma.version import __version__
+
+HERE = "auto"
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 7.0
+PROBE_SECONDS = 120.0
+TASKS_A_CORE = 32  # so that cores end together
+
+
+@contextlib.contextmanager
+def connect(address: str) -> Iterator[None]:
+    """A cluster while the context lasts: one of this machine's cores for `auto`, else that whose head is at HOST:PORT.
+
+    Raises ClusterError when it does not answer, or is of another version.
+    """
+    _be_quiet()
+    if address != HERE:
+        _knock(address)
+    try:
+        with _silence():
+            if address == HERE:
+                ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            else:
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises whatever it likes
+        raise ClusterError(f"cannot join the cluster at {address}: {_last_line(error)}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+
+
+def score(
+    blocks: Sequence[tuple[int, Block]], task: Task, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Judge blocks, by number, with one predictor a core, and write their parts; `progress` gets images done, of all.
+
+    A block whose worker dies is judged again. Raises ClusterError when workers cannot judge at all.
+    """
+    total, done = sum(block.n for _, block in blocks), 0
+    cores = _check_workers()
+    items = [{"number": number, "block": pickle.dumps(block)} for number, block in blocks]
+    data = ray.data.from_items(items, override_num_blocks=min(len(items), max(200, TASKS_A_CORE * cores)))
+    pool = ray.data.ActorPoolStrategy(min_size=1, initial_size=cores, max_size=cores)
+    scored = data.map_batches(_Worker, fn_constructor_args=(task,), batch_size=1, compute=pool, num_cpus=1)
+    try:
+        for row in scored.iter_rows():
+            done += row["images"]
+            if progress:
+                progress(done, total)
+    except Exception as error:
+        raise _explain(error) from error
+
+
+class _Worker:
+    """An actor of Ray Data with one predictor."""
+
+    def __init__(self, task: Task) -> None:
+        self._scorer = BlockScorer(task)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        images = [
+            self._scorer.score(int(number), pickle.loads(block))  # noqa: S301 - written by `score`
+            for number, block in zip(batch["number"], batch["block"], strict=True)
+        ]
+        return {"images": images}
+
+
+def _check_workers() -> int:
+    """How many cores there are, on nodes that can all judge. Raises ClusterError."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    if not nodes:
+        raise ClusterError("the cluster has no node with a core to work on")
+    asked = {_ask(node): node["NodeManagerAddress"] for node in nodes}
+    for answer, name in asked.items():
+        try:
+            version, runtime = ray.get(answer, timeout=PROBE_SECONDS)
+        except Exception as error:
+            raise ClusterError(
+                f"the node {name} cannot judge: {_last_line(error)}; install melanoma[cluster] {__version__} there"
+            ) from error
+        if version != __version__:
+            raise ClusterError(f"the node {name} has melanoma {version}, this is {__version__}; use the same")
+        if runtime:
+            raise ClusterError(f"the node {name} cannot judge: {runtime}; install melanoma[cluster] there")
+    return sum(int(node["Resources"]["CPU"]) for node in nodes)
+
+
+def _ask(node: dict[str, Any]) -> ray.ObjectRef:
+    place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=place)(_probe).remote()
+
+
+def _probe() -> tuple[str, str]:
+    """The version of this package on a node, and what keeps it from judging."""
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+    except ImportError as error:
+        return __version__, str(error)
+    return __version__, ""
+
+
+def _knock(address: str) -> None:
+    """Raise ClusterError unless a cluster answers there: Ray itself would try for minutes, or for ever."""
+    if not re.fullmatch(r"[^\s/]+:\d+", address):
+        raise ClusterError(f"{address!r} is no address of a cluster; give HOST:PORT of its head, or auto")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _explain_silence(address, getattr(error, "strerror", None) or str(error)) from error
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        asked = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _explain_silence(address, f"not within {ANSWER_SECONDS:g} seconds") from error
+    if asked.returncode:
+        raise _explain_silence(address, _last_line(asked.stderr or asked.stdout))
+
+
+def _explain_silence(address: str, why: str) -> ClusterError:
+    return ClusterError(f"no cluster answers at {address} ({why}); start one, or give another --cluster")
+
+
+def _be_quiet() -> None:
+    """Ray writes of its own doings to standard error."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    warnings.filterwarnings("ignore", module="ray")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing reaches standard error: Ray's native part says which level of log it has, whatever the level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _explain(error: Exception) -> Exception:
+    """The error of ours that was raised in a worker, else one line of what Ray says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MelanomaError) and not isinstance(cause, ray.exceptions.RayError):
+            return cause
+        inner = getattr(cause, "cause", None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__
+    return ClusterError(f"the cluster failed: {_last_line(error)}")
+
+
+def _last_line(text: object) -> str:
+    """What an error of Ray's is about: the last line of the traceback that it carries."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1] if lines else type(text).__name__
