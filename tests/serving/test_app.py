@@ -147,10 +147,14 @@ def test_the_model_says_how_often_it_was_right_only_where_that_is_known_of_it(bu
             return client.get("/v1/model").json()["results"]
 
     digest = load_predictor(bundle_copy).digest
-    known = {"format_version": 1, "bundle_digest": digest, "results": [{"name": "test"}]}
+    entry = {"name": "test", "where": "another", "n_melanoma": 1, "n_other": 2, "coverage": 1.0}
+    entry |= {"figures": {}, "sources": []}
+    known = {"format_version": 1, "bundle_digest": digest, "results": [entry]}
     assert ask_it(None) == []
     assert ask_it(json.dumps(known)) == known["results"]
-    for wrong in (known | {"bundle_digest": "0" * 64}, known | {"format_version": 2}, {}, []):
+    half = {key: value for key, value in entry.items() if key != "sources"}
+    others = [known | {"results": [half]}, known | {"results": [entry | {"sources": [{}]}]}, {}, []]
+    for wrong in (known | {"bundle_digest": "0" * 64}, known | {"format_version": 2}, *others):
         assert ask_it(json.dumps(wrong)) == []
     assert ask_it("{") == []
 

@@ -80,7 +80,7 @@ def _surround(app: FastAPI, service: Service, keys: Keys | None, origins: Sequen
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "X-Bundle-Digest", "Retry-After"],
+            expose_headers=["X-Request-ID", "X-Bundle-Digest", "X-Prevalence", "Retry-After"],
         )
     routes = frozenset(route.path for route in (*router.routes, *app.routes) if isinstance(route, Route))
     app.add_middleware(Observer, routes=routes, metrics=service.metrics, max_body=limits.max_body)

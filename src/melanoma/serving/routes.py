@@ -113,7 +113,7 @@ async def predict(request: Request, service: Serving) -> Response:
     if all(row.error for row in rows):
         detail = rows[0].error if len(rows) == 1 else f"{len(rows)} of {len(rows)} images could not be read"
         return problems.answer(422, detail, request.state.request_id, predictions=answers)
-    return JSONResponse(answers)
+    return JSONResponse(answers, headers={"X-Prevalence": repr(predictor.prevalence)})
 
 
 @router.post(

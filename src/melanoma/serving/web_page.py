@@ -20,11 +20,13 @@ def add(app: FastAPI) -> None:
     """Routes for the page and its parts."""
     parts = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
 
-    @app.get("/", include_in_schema=False)
-    async def show_page() -> FileResponse:
-        return _send(parts["index.html"])
+    index = parts.pop("index.html")
 
-    @app.get("/page/{name}", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def show_page() -> FileResponse:
+        return _send(index)
+
+    @app.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def send_page_part(name: str) -> FileResponse:
         if name not in parts:
             raise HTTPException(404)

@@ -1,7 +1,8 @@
 // One image as a card.
 
-import { fill, formatNumber, formatPercent, formatShare, say } from "./language.js";
-import { TICKS, place, rebase } from "./probability.js";
+import { fill, formatMoment, formatNumber, formatPercent, formatShare, say } from "./language.js";
+import { sayModel } from "./models.js";
+import { Scale } from "./probability.js";
 import { showRightness } from "./rightness.js";
 
 const SIGNS = {
@@ -11,31 +12,32 @@ const SIGNS = {
   failed: "M12 6.5v7M12 17v.4",
   pending: "M12 6.5V12l3.5 2.5",
 };
+const BUTTONS = { report: "reportOf", remove: "removeOf", again: "againOf", redraw: "redrawOf" };
+const PANE = 4 / 3; // width by height of the place for a picture
 
 export class Card {
-  // `act`: functions `report`, `remove` and `again` for its buttons.
-  constructor(lesion, model, act) {
+  // `act`: functions for its buttons.
+  constructor(lesion, act) {
     this.lesion = lesion;
-    this.model = model;
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     fill(this.element);
     this.part("name").textContent = lesion.name;
+    this.part("date").textContent = formatMoment(new Date());
     const name = { name: lesion.name };
     this.picture.alt = say("pictureOf", name);
     this.heat.alt = say("heatOf", name);
-    for (const [part, word] of Object.entries({ report: "reportOf", remove: "removeOf", again: "againOf" })) {
+    for (const [part, word] of Object.entries(BUTTONS)) {
       this.part(part).setAttribute("aria-label", say(word, name));
-      this.part(part).addEventListener("click", () => act[part](lesion));
+      this.part(part).addEventListener("click", () => {
+        act[part](lesion);
+        if (part === "again" || part === "redraw") this.element.focus(); // the button is about to go
+      });
     }
     this.part("strength").setAttribute("aria-label", say("strengthOf", name));
     this.part("strength").addEventListener("input", () => this.fade());
     this.part("shown").addEventListener("change", () => this.fade());
     hideWhileBroken(this.picture);
-    this.picture.addEventListener("error", () => lesion.redraw());
-    this.element.querySelector(".ticks").replaceChildren(...TICKS.map(makeTick));
-    showRightness(this.part("right"), model);
-    this.part("model").textContent = say("modelNote", sayModel(model));
-    this.part("date").textContent = new Date().toLocaleDateString();
+    this.picture.addEventListener("load", () => this.frame());
   }
 
   get picture() {
@@ -58,40 +60,77 @@ export class Card {
     this.part("decision").textContent = say(lesion.verdict);
     this.element.querySelector(".decision path").setAttribute("d", SIGNS[lesion.group]);
     setSource(this.picture, lesion.url);
-    this.part("again").hidden = lesion.state !== "failed";
-    const judged = lesion.probability !== null;
+    const judged = lesion.isAssessed;
     setText(this.part("reason"), judged ? "" : lesion.remarks);
     setText(this.part("hints"), judged && lesion.remarks ? say("hints", { hints: lesion.remarks }) : "");
-    this.element.querySelector(".chance").hidden = !judged;
-    this.element.querySelector(".right").hidden = !judged;
-    this.element.querySelector(".fade").hidden = !lesion.heat;
+    this.part("again").hidden = lesion.state !== "failed";
+    this.show(".chance", judged);
+    this.show(".right", judged);
+    this.show(".fade", lesion.heat);
+    this.show(".heat-note", lesion.heat);
+    this.show(".heat-lost", lesion.heatLost);
+    this.show(".advice", lesion.group === "cannotAssess");
     this.heat.hidden = !lesion.heat;
     this.element.classList.toggle("with-heat", Boolean(lesion.heat));
     if (lesion.heat) setSource(this.heat, lesion.heat);
     if (judged) this.showChance(prevalence);
+    this.showModel();
+    this.frame();
     this.fade();
   }
 
+  show(selector, wanted) {
+    this.element.querySelector(selector).hidden = !wanted;
+  }
+
+  // What belongs to the model that judged, once for each.
+  showModel() {
+    const { model } = this.lesion;
+    if (this.shownModel === model) return;
+    this.shownModel = model;
+    showRightness(this.part("right"), model);
+    this.part("model").textContent = say("modelNote", sayModel(model));
+  }
+
   showChance(prevalence) {
-    const base = this.model.prevalence;
-    const calibrated = this.model.calibration.prevalence;
-    const probability = rebase(this.lesion.probability, base, prevalence);
-    const threshold = rebase(this.model.operating_point.threshold, calibrated, prevalence);
-    const share = formatShare(prevalence);
-    const values = { probability: formatPercent(probability), threshold: formatPercent(threshold), share };
+    const probability = this.lesion.probabilityAt(prevalence);
+    const threshold = this.lesion.thresholdAt(prevalence);
+    const values = {
+      probability: formatPercent(probability),
+      threshold: formatPercent(threshold),
+      share: formatShare(prevalence),
+    };
     this.part("number").textContent = values.probability;
     this.part("point").textContent = say("pointNote", values);
-    const scale = this.element.querySelector(".scale");
-    scale.setAttribute("aria-label", say("scaleLabel", values));
-    scale.querySelector(".here").style.left = `${100 * place(probability)}%`;
-    scale.querySelector(".point").style.left = `${100 * place(threshold)}%`;
-    scale.querySelector(".below").style.width = `${100 * place(threshold)}%`;
+    const scale = new Scale([probability, threshold]);
+    const shown = this.element.querySelector(".scale");
+    shown.setAttribute("aria-label", say("scaleLabel", values));
+    shown.querySelector(".here").style.left = `${100 * scale.place(probability)}%`;
+    shown.querySelector(".point").style.left = `${100 * scale.place(threshold)}%`;
+    shown.querySelector(".below").style.width = `${100 * scale.place(threshold)}%`;
+    this.element.querySelector(".ticks").replaceChildren(...scale.ticks.map((tick) => makeTick(tick, scale)));
+  }
+
+  // Shows which part of a picture that is no square the model sees.
+  frame() {
+    const { naturalWidth: width, naturalHeight: height } = this.picture;
+    const crops = this.lesion.model.preprocessing.fit === "crop";
+    const cut = crops && width > 0 && Math.max(width, height) > 1.02 * Math.min(width, height);
+    this.show(".seen-note", cut);
+    const scale = Math.min(PANE / width, 1 / height);
+    const side = Math.min(width, height) * scale; // of a pane one high and PANE wide
+    for (const frame of this.element.querySelectorAll(".seen")) {
+      frame.hidden = !cut;
+      frame.style.width = `${(100 * side) / PANE}%`;
+      frame.style.height = `${100 * side}%`;
+    }
   }
 
   fade() {
     const shown = this.part("shown").checked;
     this.part("strength").disabled = !shown;
     this.heat.style.opacity = shown ? this.part("strength").value / 100 : 0;
+    this.element.classList.toggle("heat-off", !shown);
   }
 }
 
@@ -101,16 +140,10 @@ export function hideWhileBroken(image) {
   image.addEventListener("load", () => image.classList.remove("broken"));
 }
 
-export const sayModel = (model) => ({
-  name: model.name,
-  digest: model.bundle_digest.slice(0, 12),
-  version: model.melanoma_version,
-});
-
-function makeTick(probability) {
+function makeTick(probability, scale) {
   const tick = document.createElement("span");
-  tick.textContent = `${formatNumber(100 * probability, probability < 0.01 ? 1 : 0)} %`;
-  tick.style.left = `${100 * place(probability)}%`;
+  tick.textContent = `${formatNumber(100 * probability, Math.max(0, -Math.floor(Math.log10(100 * Math.min(probability, 1 - probability)) + 1e-9)))} %`;
+  tick.style.left = `${100 * scale.place(probability)}%`;
   return tick;
 }
 

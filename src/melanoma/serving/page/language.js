@@ -24,13 +24,20 @@ export function formatNumber(value, digits = 0) {
 // A share of 100, with as many digits as a share has that people state.
 export const formatShare = (share) => (100 * share).toLocaleString(language, { maximumSignificantDigits: 3 });
 
-// A probability in per cent, never rounded to a certainty that is none.
+// A probability in per cent: two digits that say something, also near 0 and near 100.
 export function formatPercent(probability) {
   const percent = 100 * probability;
-  if (percent < 0.1) return `< ${formatNumber(0.1, 1)} %`;
-  if (percent > 99.9) return `> ${formatNumber(99.9, 1)} %`;
-  return `${formatNumber(percent, percent < 10 || percent > 99 ? 1 : 0)} %`;
+  const digits = Math.ceil(-Math.log10(Math.max(Math.min(percent, 100 - percent), 1e-9)));
+  return `${formatNumber(percent, Math.min(Math.max(digits + 1, percent < 10 || percent > 99 ? 1 : 0), 6))} %`;
 }
+
+// A number as people type it, with a comma or a point; NaN for anything else.
+export function parseNumber(text) {
+  const plain = text.trim().replace(",", ".");
+  return /^\d*\.?\d+$/.test(plain) ? Number(plain) : NaN;
+}
+
+export const formatMoment = (date) => date.toLocaleString(language, { dateStyle: "long", timeStyle: "short" });
 
 // Puts words where elements ask for them: as their text (data-words) or as their label (data-label).
 export function fill(root) {

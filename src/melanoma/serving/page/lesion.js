@@ -1,36 +1,41 @@
 // One image and what became of it.
 
-import { say, translate } from "./language.js";
+import { formatNumber, say, translate } from "./language.js";
+import { currentModel, findModel } from "./models.js";
+import { rebase } from "./probability.js";
 import { Refusal, Unreachable, draw, judge } from "./server.js";
 
 const PICTURE_SIDE = 800; // pixels of the pictures that the server draws
-const UNLIKE = /^this does not look like a dermoscopic image: /; // stands in the verdict already
 const HEAT_STRENGTH = 0.75; // drawn as strong as it can get; the page fades it
-
-let made = 0;
+const UNLIKE = /^this does not look like a dermoscopic image: /; // stands in the verdict already
+const SHOWN_ALIKE = /\.(jpe?g|png)$/i; // browsers turn and colour these as the server does
+const VERDICTS = { refer: "refer", no_sign: "noSign", cannot_assess: "cannotAssess" };
 
 export class Lesion extends EventTarget {
   // Sends "change" whenever something about it has changed.
-  constructor(file) {
+  constructor(file, name) {
     super();
-    made += 1;
-    this.id = made;
     this.file = file;
-    this.name = file.name || say("unnamed", { n: made });
+    this.name = name;
     this.url = URL.createObjectURL(file);
     this.heat = null; // URL of the picture with the heat map
+    this.heatLost = false;
     this.state = "waiting"; // then judging or busy, then done or failed
     this.row = null;
+    this.model = currentModel(); // that judged, or will as far as is known
+    this.prevalence = NaN; // that the row's probability is for
     this.trouble = "";
-    this.shown = true; // whether the browser can show the file as it is
-    this.gone = false;
+    this.stop = new AbortController();
+  }
+
+  get gone() {
+    return this.stop.signal.aborted;
   }
 
   // What is known: refer, noSign, cannotAssess, cannotRead, or the state while there is no row.
   get verdict() {
     if (this.state !== "done") return this.state;
-    if (this.row.error) return "cannotRead";
-    return { refer: "refer", no_sign: "noSign", cannot_assess: "cannotAssess" }[this.row.decision];
+    return this.row.error ? "cannotRead" : VERDICTS[this.row.decision];
   }
 
   // As the filter and the table group them.
@@ -39,9 +44,19 @@ export class Lesion extends EventTarget {
     return this.verdict === "cannotRead" ? "cannotAssess" : this.verdict;
   }
 
-  // At the server's prevalence; null where the number is worth nothing.
-  get probability() {
-    return this.group === "refer" || this.group === "noSign" ? this.row.y_prob : null;
+  // Whether its number is worth something.
+  get isAssessed() {
+    return this.group === "refer" || this.group === "noSign";
+  }
+
+  // The row's probability where `prevalence` of all lesions are melanomas; null where there is none.
+  probabilityAt(prevalence) {
+    return this.row?.y_prob == null ? null : rebase(this.row.y_prob, this.prevalence, prevalence);
+  }
+
+  // From where on its model refers.
+  thresholdAt(prevalence) {
+    return rebase(this.model.operating_point.threshold, this.model.calibration.prevalence, prevalence);
   }
 
   // Hints on quality, or why there is no decision.
@@ -52,29 +67,37 @@ export class Lesion extends EventTarget {
     return said.replace(UNLIKE, "").split("; ").map(translate).join("; ");
   }
 
-  async judge(model) {
+  // Judges it, and then has its pictures drawn; resolves when it is judged, or cannot be.
+  async judge() {
     this.#become("waiting");
     try {
-      check(this.file, model.limits.max_body);
-      this.row = await judge(this.file, (busy) => this.#become(busy ? "busy" : "judging"));
+      check(this.file, currentModel().limits.max_body);
+      const tell = (busy) => this.#become(busy ? "busy" : "judging");
+      const { row, prevalence } = await judge(this.file, this.stop.signal, tell);
+      this.model = await findModel(row.bundle_digest);
+      if (!this.model) throw new Error(say("modelGone"));
+      Object.assign(this, { row, prevalence });
       this.#become("done");
-      if (!this.shown) this.redraw();
     } catch (error) {
       this.trouble = explain(error);
       this.#become("failed");
+      return;
     }
+    if (!SHOWN_ALIKE.test(this.name)) this.redraw();
+    this.drawHeat();
   }
 
-  // The picture with the heat map, once; without an answer the card goes without it.
+  // The picture with the heat map, once.
   async drawHeat() {
-    if (this.heat || this.probability === null) return;
+    if (this.heat || !this.isAssessed) return;
+    this.heatLost = false;
     this.heat = await this.#draw(HEAT_STRENGTH);
+    this.heatLost = !this.heat;
     this.#changed();
   }
 
-  // For a format that the browser cannot show: the server draws it, once it could read it.
+  // The picture as the server sees it, for formats that browsers show in another way or not at all.
   async redraw() {
-    this.shown = false;
     if (this.state !== "done" || this.row.error) return;
     const drawn = await this.#draw(0);
     if (!drawn) return;
@@ -83,8 +106,9 @@ export class Lesion extends EventTarget {
     this.#changed();
   }
 
+  // Nothing of it is sent any more.
   remove() {
-    this.gone = true;
+    this.stop.abort();
     URL.revokeObjectURL(this.url);
     if (this.heat) URL.revokeObjectURL(this.heat);
     this.file = null;
@@ -92,8 +116,8 @@ export class Lesion extends EventTarget {
 
   async #draw(strength) {
     try {
-      const picture = await draw(this.file, strength, PICTURE_SIDE);
-      return this.gone ? null : URL.createObjectURL(picture);
+      const { picture, digest } = await draw(this.file, this.stop.signal, strength, PICTURE_SIDE);
+      return this.gone || digest !== this.row.bundle_digest ? null : URL.createObjectURL(picture);
     } catch {
       return null;
     }
@@ -111,9 +135,9 @@ export class Lesion extends EventTarget {
 
 // What the server would refuse anyway, said before it is sent.
 function check(file, most) {
-  const inMegabytes = (bytes) => (bytes / 2 ** 20).toFixed(1);
+  const inMebibytes = (bytes) => formatNumber(bytes / 2 ** 20, 1);
   if (file.size === 0) throw new Error(say("empty"));
-  if (file.size > most) throw new Error(say("tooLarge", { size: inMegabytes(file.size), most: inMegabytes(most) }));
+  if (file.size > most) throw new Error(say("tooLarge", { size: inMebibytes(file.size), most: inMebibytes(most) }));
 }
 
 function explain(error) {

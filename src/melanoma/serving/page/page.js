@@ -1,19 +1,28 @@
 // The page: images come in, are judged, and shown as cards or as a table.
 
-import { Card, sayModel } from "./card.js";
+import { Card } from "./card.js";
 import { listen } from "./intake.js";
-import { fill, formatNumber, formatShare, language, say } from "./language.js";
+import { fill, formatMoment, formatNumber, formatPercent, formatShare, language, parseNumber, say } from "./language.js";
 import { Lesion } from "./lesion.js";
+import { currentModel, learnModel, sayModel } from "./models.js";
 import { showRightness } from "./rightness.js";
-import { Refusal, describe, onKeyNeeded } from "./server.js";
+import { Refusal, forgetRefusal, onKeyNeeded } from "./server.js";
 import { showTable, sortBy, writeCsv } from "./table.js";
 
-const FILTERS = { all: "filterAll", refer: "filterRefer", noSign: "filterNoSign", cannotAssess: "filterCannotAssess", failed: "filterFailed" };
+const FILTERS = {
+  all: "filterAll",
+  refer: "filterRefer",
+  noSign: "filterNoSign",
+  cannotAssess: "filterCannotAssess",
+  failed: "filterFailed",
+};
+const LEAST_SHARE = 0.00001;
+const MOST_SHARE = 0.999;
 
 const find = (id) => document.getElementById(id);
 const cards = new Map(); // of lesions, in the order in which they came
-let model = null;
-let prevalence = null;
+let prevalence = null; // as entered; null while it is the server's own
+let shownModel = null;
 let painting = false;
 
 async function start() {
@@ -22,7 +31,7 @@ async function start() {
   find("filter").replaceChildren(...Object.keys(FILTERS).map((group) => new Option("", group)));
   onKeyNeeded(askForKey);
   listen(take, complain);
-  find("practice").addEventListener("input", setPrevalence);
+  find("prevalence").addEventListener("input", setPrevalence);
   find("practice").addEventListener("reset", () => setTimeout(setPrevalence));
   find("practice").addEventListener("submit", (event) => event.preventDefault());
   for (const id of ["filter", "find"]) find(id).addEventListener("input", repaint);
@@ -34,81 +43,138 @@ async function start() {
     });
   find("download").addEventListener("click", download);
   find("print").addEventListener("click", () => window.print());
-  find("clear").addEventListener("click", () => [...cards.keys()].forEach(remove));
+  find("clear").addEventListener("click", clear);
+  find("all-again").addEventListener("click", judgeFailedAgain);
+  window.addEventListener("beforeprint", describePrint);
   window.addEventListener("afterprint", () => document.body.classList.remove("one"));
-  await learnModel();
+  window.addEventListener("beforeunload", (event) => {
+    if (cards.size) event.preventDefault(); // results exist nowhere else
+  });
+  await meetModel();
 }
 
-// Asks the server for its model; without an answer the page says so and asks again when images come.
-async function learnModel() {
+// Asks the server for its model; without an answer the page says so, and asks again when images come.
+async function meetModel() {
+  forgetRefusal();
   try {
-    model = await describe();
+    await learnModel();
   } catch (error) {
     const refused = error instanceof Refusal;
     complain(refused && error.problem.status !== 401 ? error.message : say(refused ? "keyMissing" : "unreachable"));
     return false;
   }
   find("alarm").hidden = true;
-  const input = find("prevalence");
-  input.defaultValue = Number((100 * model.prevalence).toPrecision(3));
-  setPrevalence();
-  showRightness(find("rightness"), model);
-  find("model").textContent = say("modelNote", sayModel(model));
+  showModel();
   return true;
 }
 
+// What belongs to the model that the server has now, once for each.
+function showModel() {
+  const model = currentModel();
+  if (!model || model === shownModel) return;
+  shownModel = model;
+  const input = find("prevalence");
+  const untouched = input.value === input.defaultValue;
+  input.defaultValue = formatShare(model.prevalence);
+  if (untouched) input.value = input.defaultValue;
+  showRightness(find("rightness"), model);
+  find("model").textContent = say("modelNote", sayModel(model));
+  setPrevalence();
+}
+
+const currentPrevalence = () => prevalence ?? currentModel().prevalence;
+
 async function take(files) {
-  if (!model && !(await learnModel())) return;
-  find("alarm").hidden = true;
-  for (const file of files) {
-    const lesion = new Lesion(file);
-    const card = new Card(lesion, model, { report: printReport, remove, again: (one) => one.judge(model) });
-    cards.set(lesion, card);
-    find("cards").append(card.element);
-    lesion.addEventListener("change", () => {
-      card.update(prevalence);
-      repaint();
-    });
-    card.update(prevalence);
-    lesion.judge(model).then(() => finish(lesion));
-  }
+  if (!(await meetModel())) return; // anew each time: the server may have been started again with other options
+  for (const { file, name } of files) add(new Lesion(file, nameAnew(name)));
   repaint();
 }
 
-function finish(lesion) {
-  if (lesion.gone) return;
-  const probability = lesion.probability;
-  const shown = probability === null ? "" : cards.get(lesion).part("number").textContent;
-  const values = { name: lesion.name, decision: say(lesion.verdict), probability: shown };
+function add(lesion) {
+  const act = { report: printReport, remove, again: judge, redraw: (one) => one.drawHeat() };
+  const card = new Card(lesion, act);
+  cards.set(lesion, card);
+  find("cards").append(card.element);
+  lesion.addEventListener("change", () => {
+    card.update(currentPrevalence());
+    showModel();
+    repaint();
+  });
+  card.update(currentPrevalence());
+  judge(lesion);
+}
+
+// Two images never have one name.
+function nameAnew(name) {
+  const taken = new Set([...cards.keys()].map((lesion) => lesion.name));
+  const given = name || say("unnamed");
+  let fresh = given;
+  for (let number = 2; taken.has(fresh); number++) fresh = given.replace(/(\.[^./]*)?$/, ` (${number})$1`);
+  return fresh;
+}
+
+async function judge(lesion) {
+  forgetRefusal();
+  await lesion.judge();
+  if (!lesion.gone) announce(lesion);
+}
+
+function judgeFailedAgain() {
+  for (const lesion of cards.keys()) if (lesion.state === "failed") judge(lesion);
+  find("results-title").focus();
+}
+
+function announce(lesion) {
+  const { done, failed, all } = count();
+  if (all === 1) {
+    const probability = lesion.isAssessed ? cards.get(lesion).part("number").textContent : "";
+    const values = { name: lesion.name, decision: say(lesion.verdict), probability };
+    find("heard").textContent = say(probability ? "heardNumber" : "heard", values);
+  } else if (done + failed === all) {
+    find("heard").textContent = say(failed ? "heardFailed" : "heardAll", { n: all, done, failed });
+  }
+}
+
+function count() {
   const all = [...cards.keys()];
-  const ready = all.every((one) => one.group !== "pending");
-  if (all.length === 1) find("heard").textContent = say(shown ? "heardNumber" : "heard", values);
-  else if (ready) find("heard").textContent = say("heardAll", { n: all.length });
-  lesion.drawHeat();
+  const failed = all.filter((one) => one.state === "failed").length;
+  const busy = all.some((one) => one.state === "busy");
+  return { all: all.length, done: all.filter((one) => one.state === "done").length, failed, busy };
 }
 
 function remove(lesion) {
-  const card = cards.get(lesion);
-  const next = card.element.nextElementSibling ?? card.element.previousElementSibling;
-  const focused = card.element.contains(document.activeElement);
+  const { element } = cards.get(lesion);
+  const focused = element.contains(document.activeElement);
+  const shown = [...find("cards").children].filter((one) => !one.hidden);
+  const place = shown.indexOf(element);
   lesion.remove();
   cards.delete(lesion);
-  card.element.remove();
-  if (focused) (next ?? find("files")).focus();
+  element.remove();
+  if (focused) (shown[place + 1] ?? shown[place - 1] ?? find("files")).focus();
   repaint();
+}
+
+function clear() {
+  if (!window.confirm(say("clearSure", { n: formatNumber(cards.size) }))) return;
+  [...cards.keys()].forEach(remove);
+  find("files").focus();
 }
 
 function setPrevalence() {
   const input = find("prevalence");
-  const value = input.valueAsNumber / 100;
-  const usable = value > 0 && value < 1;
-  input.setAttribute("aria-invalid", String(!usable));
+  const model = currentModel();
   if (!model) return;
-  const base = formatShare(model.calibration.prevalence);
-  find("prevalence-note").textContent = usable ? say("prevalenceNote", { base }) : say("prevalenceWrong");
+  const own = input.value !== input.defaultValue;
+  const share = own ? parseNumber(input.value) / 100 : model.prevalence;
+  const usable = share >= LEAST_SHARE && share <= MOST_SHARE;
+  input.setAttribute("aria-invalid", String(!usable));
+  const values = { base: formatShare(model.calibration.prevalence), share: formatShare(share) };
+  const atBase = Math.abs(share - model.calibration.prevalence) < 1e-12;
+  const key = !usable ? "prevalenceWrong" : atBase ? "prevalenceDefault" : "prevalenceNote";
+  find("prevalence-note").textContent = say(key, values);
   if (!usable) return;
-  prevalence = input.value === input.defaultValue ? model.prevalence : value;
-  for (const card of cards.values()) card.update(prevalence);
+  prevalence = own ? share : null;
+  for (const card of cards.values()) card.update(share);
   repaint();
 }
 
@@ -126,7 +192,7 @@ function paint() {
   const all = [...cards.keys()];
   find("results").hidden = !all.length;
   document.body.classList.toggle("busy", all.length > 0);
-  countProgress(all);
+  showProgress();
   countFilters(all);
   const shown = select(all);
   const asTable = document.querySelector("[name=view]:checked").value === "table";
@@ -134,7 +200,7 @@ function paint() {
   find("table").hidden = !asTable;
   find("cards").hidden = asTable;
   find("none").hidden = shown.length > 0 || !all.length;
-  if (asTable) showTable(shown, model, prevalence, open);
+  if (asTable) showTable(shown, currentPrevalence(), open);
   const visible = new Set(shown);
   for (const [lesion, card] of cards) card.element.hidden = !visible.has(lesion);
 }
@@ -145,14 +211,17 @@ function select(all) {
   return all.filter((one) => (group === "all" || one.group === group) && one.name.toLowerCase().includes(text));
 }
 
-function countProgress(all) {
-  const done = all.filter((one) => one.group !== "pending").length;
-  const busy = all.filter((one) => one.state === "busy").length;
-  find("progress").classList.toggle("over", done === all.length);
-  find("bar").max = Math.max(all.length, 1);
-  find("bar").value = done;
-  const counted = say("counted", { done: formatNumber(done), all: formatNumber(all.length) });
-  find("counted").textContent = busy ? `${counted}. ${say("waited", { waiting: formatNumber(all.length - done) })}` : counted;
+function showProgress() {
+  const { all, done, failed, busy } = count();
+  const settled = done + failed;
+  find("progress").classList.toggle("over", settled === all);
+  find("bar").max = Math.max(all, 1);
+  find("bar").value = settled;
+  const values = { done: formatNumber(done), failed: formatNumber(failed), all: formatNumber(all) };
+  const counted = say(failed ? "countedFailed" : "counted", values);
+  const waited = busy ? `. ${say("waited", { waiting: formatNumber(all - settled) })}` : "";
+  find("counted").textContent = counted + waited;
+  find("all-again").hidden = failed < 2;
 }
 
 function countFilters(all) {
@@ -177,8 +246,21 @@ function printReport(lesion) {
   window.print();
 }
 
+// The line over a printed table.
+function describePrint() {
+  const model = currentModel();
+  const [lesion] = cards.keys();
+  if (!model || !lesion) return;
+  find("printed").textContent = say("printed", {
+    date: formatMoment(new Date()),
+    model: say("modelNote", sayModel(model)),
+    share: formatShare(currentPrevalence()),
+    threshold: formatPercent(lesion.thresholdAt(currentPrevalence())),
+  });
+}
+
 function download() {
-  const text = writeCsv(select([...cards.keys()]), model, prevalence);
+  const text = writeCsv(select([...cards.keys()]), currentPrevalence());
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" }));
   link.download = "melanoma.csv";
@@ -191,13 +273,15 @@ function complain(line) {
   find("alarm").hidden = false;
 }
 
-function askForKey() {
+function askForKey(again) {
   const dialog = find("ask");
   find("key").value = "";
+  find("key-wrong").hidden = !again;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "given" ? find("key").value.trim() : ""), { once: true });
+    const hear = () => resolve(dialog.returnValue === "given" ? find("key").value.trim() : "");
+    dialog.addEventListener("close", hear, { once: true });
   });
 }
 

@@ -2,42 +2,42 @@
 
 import { formatNumber, say, saySource } from "./language.js";
 
+const HEADS = ["rightSource", "rightCounts", "rightSensitivity", "rightSpecificity", "rightAuroc"];
+
 // Fills `element` with a sentence and a table; overall and by source.
 export function showRightness(element, model) {
-  if (!model.results.length) {
+  const { results } = model;
+  if (!results.length) {
     element.replaceChildren(make("p", say("rightUnknown")));
     return;
   }
   const parts = [];
-  for (const result of model.results) {
-    const key = model.results.length > 1 ? "rightCaptionOf" : "rightCaption";
+  for (const result of results) {
+    const { sensitivity, specificity } = result.figures;
+    if (sensitivity?.value != null && specificity?.value != null)
+      parts.push(make("p", say("rightWords", { sensitivity: inHundred(sensitivity), specificity: inHundred(specificity) })));
+    const key = results.length > 1 ? "rightCaptionOf" : "rightCaption";
     const caption = say(key, { set: result.name, where: saySource(result.where) });
-    parts.push(make("p", say("rightWords", sayFigures(result))), makeTable(result, caption));
+    parts.push(make("p", caption, "quiet"), makeTable(result, caption));
   }
-  const coverage = formatNumber(100 * Math.min(...model.results.map((one) => one.coverage)), 1);
+  const coverage = formatNumber(100 * Math.min(...results.map((one) => one.coverage)), 1);
   parts.push(make("p", `${say("rightCoverage", { coverage })} ${say("rightLimits")}`, "quiet"));
   element.replaceChildren(...parts);
 }
 
-const sayFigures = ({ figures }) => ({
-  sensitivity: sayInHundred(figures.sensitivity),
-  specificity: sayInHundred(figures.specificity),
-});
-
-const sayInHundred = (figure) => sayInterval(figure, (value) => formatNumber(100 * value));
+const inHundred = (figure) => sayInterval(figure, (value) => formatNumber(100 * value));
 
 function sayInterval(figure, format) {
-  if (!figure || figure.value === null) return figure?.note || "–";
-  if (figure.low === null) return format(figure.value);
+  if (figure?.value == null) return figure?.note || "–";
+  if (figure.low == null || figure.high == null) return format(figure.value);
   return say("interval", { value: format(figure.value), low: format(figure.low), high: format(figure.high) });
 }
 
 function makeTable(result, caption) {
   const table = document.createElement("table");
-  table.append(make("caption", caption));
-  const heads = ["rightSource", "rightCounts", "rightSensitivity", "rightSpecificity", "rightAuroc"];
+  table.className = "rightness";
   const head = table.createTHead().insertRow();
-  for (const key of heads) head.append(make("th", say(key), "", { scope: "col" }));
+  for (const key of HEADS) head.append(make("th", say(key), "", { scope: "col" }));
   const body = table.createTBody();
   const rows = [...result.sources];
   if (rows.length !== 1) rows.unshift({ ...result, name: say("rightAll") });
@@ -52,8 +52,8 @@ function addRow(body, { name, n_melanoma: melanomas, n_other: others, figures })
   row.append(make("th", name, "", { scope: "row" }));
   const cells = [
     `${formatNumber(melanomas)} / ${formatNumber(others)}`,
-    sayInHundred(figures.sensitivity),
-    sayInHundred(figures.specificity),
+    inHundred(figures.sensitivity),
+    inHundred(figures.specificity),
     sayInterval(figures.auroc, (value) => formatNumber(value, 2)),
   ];
   for (const text of cells) row.insertCell().textContent = text;
