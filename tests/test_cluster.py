@@ -171,3 +171,23 @@ def test_a_node_without_the_runtime_is_named(tmp_path, tiny_bundle, folder):
         said = process.communicate(timeout=100)[1]
     assert process.returncode == 2, said
     assert "cannot judge: no runtime here; install melanoma[cluster]" in said.splitlines()[-1]
+
+
+def test_an_audit_on_a_cluster_finds_the_same_groups(tmp_path, run_melanoma, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label, melanoma in (("benign", False), ("malignant", True)):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(70):
+            picture = draw(
+                number % 60 + 1000 * melanoma, 96, 96, melanoma=melanoma
+            )  # the last ten come twice
+            size = (96, 96) if number < 60 else (80, 80)
+            Image.fromarray(picture).resize(size).save(tmp_path / "images" / label / f"{number}.png")
+    for options in ((), ("--cluster", "auto")):
+        code, _, said = run_melanoma("audit", "images", "-o", f"audit{len(options)}", *options)
+        assert code == 0, said
+    here, there = ((tmp_path / name / "groups.csv").read_bytes() for name in ("audit0", "audit2"))
+    assert here == there
+    assert (tmp_path / "audit0" / "pairs.csv").read_bytes() == (
+        tmp_path / "audit2" / "pairs.csv"
+    ).read_bytes()

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception
@@ -23,6 +24,9 @@ from melanoma.archive.blocks import Block
 from melanoma.archive.scoring import BlockScorer, Task
 from melanoma.errors import ClusterError, MelanomaError
 from melanoma.version import __version__
+
+if TYPE_CHECKING:  # a node that only judges has no pandas
+    from melanoma.study import Job
 
 HERE = "auto"
 CONNECT_SECONDS = 2.0
@@ -77,6 +81,63 @@ def score(
         raise _explain(error) from error
 
 
+def apply(work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """`work` on each item, with the item's number, as they get done; what a dying worker had is done again."""
+    _check_workers()
+    rows = [{"number": number, "item": pickle.dumps(item)} for number, item in enumerate(items)]
+    if not rows:
+        return
+
+    def work_on(row: dict[str, Any]) -> dict[str, Any]:
+        return {"number": row["number"], "result": pickle.dumps(work(pickle.loads(row["item"])))}  # noqa: S301
+
+    try:
+        done = ray.data.from_items(rows, override_num_blocks=len(rows)).map(work_on, num_cpus=1)
+        for row in done.iter_rows():
+            yield int(row["number"]), pickle.loads(row["result"])  # noqa: S301
+    except Exception as error:
+        raise _explain(error) from error
+
+
+def run_jobs(jobs: "Sequence[Job]") -> "Iterator[tuple[Job, str]]":
+    """Each job with what went wrong, or '', as they end: one at a time a node, whose cores are all its own.
+
+    A job whose node dies is run again elsewhere and goes on after its last checkpoint. Raises ClusterError when a node
+    does not see the folder of the jobs.
+    """
+    _check_workers()
+    cores = min(int(node["Resources"]["CPU"]) for node in _list_nodes())
+    _check_folder(jobs[0].folder.parent)
+    work = ray.remote(num_cpus=cores, max_retries=-1, scheduling_strategy="SPREAD")(_run_job)
+    running = {work.remote(job): job for job in jobs}
+    while running:
+        (done, *_), _ = ray.wait(list(running), num_returns=1)
+        job = running.pop(done)
+        try:
+            yield job, ray.get(done)
+        except ray.exceptions.RayError as error:
+            yield job, _last_line(error)
+
+
+def _run_job(job: "Job") -> str:
+    return job.work()
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise ClusterError unless every node sees a folder of this machine."""
+    for node in _list_nodes():
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        sees = ray.remote(num_cpus=0, scheduling_strategy=place)(_sees).remote(str(folder))
+        if not ray.get(sees, timeout=PROBE_SECONDS):
+            raise ClusterError(
+                f"the node {node['NodeManagerAddress']} does not see {folder}; give a --run-dir on a shared disk"
+            )
+
+
+def _sees(folder: str) -> bool:
+    return Path(folder).is_dir()
+
+
 class _Worker:
     """An actor of Ray Data with one predictor."""
 
@@ -93,9 +154,7 @@ class _Worker:
 
 def _check_workers() -> int:
     """How many cores there are, on nodes that can all judge. Raises ClusterError."""
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    if not nodes:
-        raise ClusterError("the cluster has no node with a core to work on")
+    nodes = _list_nodes()
     asked = {_ask(node): node["NodeManagerAddress"] for node in nodes}
     for answer, name in asked.items():
         try:
@@ -109,6 +168,14 @@ def _check_workers() -> int:
         if runtime:
             raise ClusterError(f"the node {name} cannot judge: {runtime}; install melanoma[cluster] there")
     return sum(int(node["Resources"]["CPU"]) for node in nodes)
+
+
+def _list_nodes() -> list[dict[str, Any]]:
+    """Those with a core to work on. Raises ClusterError when there is none."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    if not nodes:
+        raise ClusterError("the cluster has no node with a core to work on")
+    return nodes
 
 
 def _ask(node: dict[str, Any]) -> ray.ObjectRef:

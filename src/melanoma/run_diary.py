@@ -51,6 +51,8 @@ def note_start(tracker: Tracker, folder: Path, recipe: Recipe, request: Request,
         }
     )
     tracker.tags({"melanoma.version": __version__, "python": platform.python_version()})
+    if request.parent:
+        tracker.tags({"mlflow.parentRunId": request.parent})
     if request.notice:
         tracker.tags({"melanoma.notice": request.notice, "mlflow.note.content": request.notice})
     names = ", ".join(source.name for source in manifest.sources)

@@ -30,7 +30,7 @@ class Request:
     """What a run is asked for besides its recipe; kept as `run.json`, so that it can be resumed.
 
     `limit`: train on so many images only, drawn by `seed`, classes and given splits in proportion; 0 is all.
-    `notice`: a sentence that the report carries on top.
+    `notice`: a sentence that the report carries on top. `parent`: the MLflow run that this one belongs to.
     """
 
     sources: list[str]
@@ -42,6 +42,7 @@ class Request:
     limit: int = 0
     register: bool = True
     notice: str | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ def die(delay: float) -> None:
         kill()
 
 
-def choose_moments(events: list[str], seed: int) -> list[tuple[int, float]]:
-    """20 moments (number of the write, delay in seconds), five in each kind of write."""
+def choose_moments(events: list[str], of_each_kind: int, seed: int) -> list[tuple[int, float]]:
+    """Moments (number of the write, delay in seconds), so many in each of four kinds of write."""
     rng = random.Random(seed)
     kinds: dict[str, list[int]] = {"checkpoint": [], "export": [], "tracking": [], "other": []}
     for number, event in enumerate(events, start=1):
@@ -106,7 +106,7 @@ def choose_moments(events: list[str], seed: int) -> list[tuple[int, float]]:
     return [
         (rng.choice(numbers), rng.choice([0.0, 0.001, 0.01, 0.05]))
         for numbers in kinds.values()
-        for _ in range(5)
+        for _ in range(of_each_kind)
     ]
 
 

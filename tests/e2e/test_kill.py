@@ -47,9 +47,12 @@ def train(forks, root: Path, name: str, kill_at: int | None, delay: float = 0.0)
     return process.exitcode
 
 
-def test_20_kills_end_in_the_same_weights(forks, workplace, subtests):
+@pytest.mark.parametrize(
+    ("of_each_kind", "seed"), [(2, 0), pytest.param(5, 1, marks=pytest.mark.long, id="20 kills")]
+)
+def test_kills_end_in_the_same_weights(forks, workplace, subtests, of_each_kind, seed):
     events = (workplace / "reference" / "writes.log").read_text().splitlines()
-    moments = list(enumerate(kill_harness.choose_moments(events, seed=0)))
+    moments = list(enumerate(kill_harness.choose_moments(events, of_each_kind, seed)))
     with ThreadPoolExecutor(2) as pool:
         problems = pool.map(lambda moment: kill_and_resume(forks, workplace, moment[0], *moment[1]), moments)
         for (_, (kill_at, delay)), problem in zip(moments, problems, strict=True):

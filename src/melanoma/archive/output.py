@@ -6,6 +6,7 @@ part. `_plan.json`, written first, says what the parts are of; `_summary.json`, 
 
 import io
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ class Output:
     """The folder at `address`. Safe to send to another process."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address = address if storage.is_address(address) else os.path.abspath(address)  # noqa: PTH100
 
     def begin(self, settings: dict[str, Any]) -> set[int]:
         """Write down what is to be judged and how, or find it the same; the numbers of the parts that are there.

@@ -1,5 +1,7 @@
 """Judges blocks, wherever: what every worker does."""
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +19,16 @@ from melanoma.inference.predictor import Predictor, load_predictor
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What makes a predictor anywhere: the bundle's files, by name, and how to judge with it; and where rows go."""
+    """What makes a predictor anywhere: the bundle's files, by name, and how to judge with it; and where rows go.
+
+    `base`: the folder that relative paths are relative to.
+    """
 
     files: Mapping[str, bytes]
     prevalence: float | None
     domain_check: bool
     output: Output
+    base: str
 
     def load(self) -> Predictor:
         """The predictor. Its bundle is read once, so its folder need not last."""
@@ -37,7 +43,7 @@ def pack(predictor: Predictor, prevalence: float | None, output: Output) -> Task
     folder = predictor.bundle.folder
     names = (bundles.DESCRIPTION, *predictor.bundle.files)
     files = {name: Path(folder, name).read_bytes() for name in names}
-    return Task(files, prevalence, predictor.checks_domain, output)
+    return Task(files, prevalence, predictor.checks_domain, output, str(Path.cwd()))
 
 
 def describe(predictor: Predictor, archive: Archive) -> dict[str, Any]:
@@ -55,6 +61,8 @@ class BlockScorer:
     """Judges block after block with one predictor in one thread."""
 
     def __init__(self, task: Task) -> None:
+        with contextlib.suppress(OSError):  # a node that has no such folder reads from addresses
+            os.chdir(task.base)
         self._output = task.output
         self._predictor = task.load()
 

@@ -31,18 +31,20 @@ def run(
     labels: Mapping[str, int] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    elsewhere: pictures.Elsewhere | None = None,
 ) -> Audit:
     """Audit every `PATH` or `NAME=PATH`; what was read is kept in `output` until `discard_work`.
 
     Large audits use processes of their own, so in a script call it below `if __name__ == "__main__":`.
-    `labels` overrides what a label text means. `progress` is called with a stage, the number done and of all.
+    `labels` overrides what a label text means; `elsewhere`: see `pictures.read`. `progress` is called with a stage, the
+    number done and of all.
     Raises ManifestError when there is nothing to audit, and OutputError.
     """
     tell = progress or (lambda *_: None)
     clock = _Clock()
     manifest = load_leniently(sources, labels=labels, progress=lambda *count: tell("hashing files", *count))
     with clock.time("reading images"):
-        manifest, found, problems = _read(manifest, output / WORK, tell)
+        manifest, found, problems = _read(manifest, output / WORK, tell, elsewhere)
     with clock.time("looking for repeats"):
         pairs, plain = duplicates.find_pairs(
             found.grey,
@@ -91,7 +93,9 @@ class _Clock:
         self.seconds[stage] = round(time.monotonic() - began, 2)
 
 
-def _read(manifest: Manifest, work: Path, tell: Progress) -> tuple[Manifest, Pictures, list[Problem]]:
+def _read(
+    manifest: Manifest, work: Path, tell: Progress, elsewhere: pictures.Elsewhere | None
+) -> tuple[Manifest, Pictures, list[Problem]]:
     """The images that can be read, and what is wrong with files and metadata. Raises ManifestError if none can."""
     table = manifest.table
     found = pictures.read(
@@ -99,6 +103,7 @@ def _read(manifest: Manifest, work: Path, tell: Progress) -> tuple[Manifest, Pic
         table["content_digest"].tolist(),
         work,
         lambda *count: tell("reading images", *count),
+        elsewhere,
     )
     problems = [*checks.check_files(manifest, found), *checks.check_metadata(manifest)]
     whole = np.flatnonzero(found.error == "")

@@ -5,7 +5,7 @@ The work is kept in chunks in a folder, so that an audit which was stopped goes 
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,17 +63,28 @@ class Pictures:
 _PLAIN_FIELDS = ("grey", "colour", "content", "pixels", "mode", "width", "height", "error")
 
 
+Elsewhere = Callable[[Sequence[Sequence[str]]], Iterable[tuple[int, bytes]]]
+
+
 def read(
-    paths: Sequence[str], content: Sequence[str], folder: Path, progress: Progress | None = None
+    paths: Sequence[str],
+    content: Sequence[str],
+    folder: Path,
+    progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Pictures:
     """Read image files whose bytes have the digests `content`, keeping the work in `folder` until it is removed.
 
-    `progress` is called with the number done and of all. Raises OutputError.
+    `progress` is called with the number done and of all. `elsewhere` calls `read_chunk` with each of the lists of
+    paths that it gets, wherever it likes, and gives what came out with the list's number, in any order. Raises
+    OutputError.
     """
     starts = range(0, len(paths), _CHUNK)
     jobs = [(paths[start : start + _CHUNK], content[start : start + _CHUNK], folder) for start in starts]
     joined = {name: _make_room(value, len(paths)) for name, value in _empty().items()}
-    with open_pool(len(jobs)) as pool:
+    if elsewhere is not None:
+        _read_elsewhere(jobs, elsewhere, progress)
+    with open_pool(len(jobs) if elsewhere is None else 1) as pool:
         stores = pool.map(_read_chunk, *zip(*jobs, strict=True))
         for start, store, (some, *_) in zip(starts, stores, jobs, strict=True):
             part = _load(store, len(some))
@@ -81,10 +92,33 @@ def read(
                 raise OutputError(f"{store} was changed while the audit ran; run it again")
             for name, values in joined.items():
                 values[start : start + len(some)] = part[name]
-            if progress is not None:
+            if progress is not None and elsewhere is None:
                 progress(start + len(some), len(paths))
     cues = {name: joined.pop(f"cue {name}") for name in NUMBERS}
     return Pictures(**joined, content=np.asarray(content, dtype=np.str_), cues=cues)
+
+
+def read_chunk(paths: Sequence[str]) -> bytes:
+    """What is kept of some images, as the bytes of an .npz file."""
+    stream = io.BytesIO()
+    np.savez(stream, **_stack([_read_image(path) for path in paths]))
+    return stream.getvalue()
+
+
+def _read_elsewhere(
+    jobs: Sequence[tuple[Sequence[str], Sequence[str], Path]], elsewhere: Elsewhere, progress: Progress | None
+) -> None:
+    """Bring the chunks that are not there yet."""
+    left = [job for job in jobs if _load(_place(job[1], job[2]), len(job[0])) is None]
+    total = sum(len(paths) for paths, *_ in jobs)
+    done = total - sum(len(paths) for paths, *_ in left)
+    for number, chunk in elsewhere([[str(Path(path).absolute()) for path in paths] for paths, *_ in left]):
+        paths, content, folder = left[number]
+        with replacing(_place(content, folder)) as temporary:
+            temporary.write_bytes(chunk)
+        done += len(paths)
+        if progress is not None:
+            progress(done, total)
 
 
 def _make_room(value: Any, count: int) -> NDArray[Any]:
@@ -95,17 +129,17 @@ def _make_room(value: Any, count: int) -> NDArray[Any]:
 
 def _read_chunk(paths: Sequence[str], content: Sequence[str], folder: Path) -> Path:
     """The file that holds these images, made unless an earlier audit left it whole."""
-    store = folder / f"{_name(content)}.npz"
+    store = _place(content, folder)
     if _load(store, len(paths)) is None:
-        part = _stack([_read_image(path) for path in paths])
-        with replacing(store) as temporary, temporary.open("wb") as file:
-            np.savez(file, **part)
+        chunk = read_chunk(paths)
+        with replacing(store) as temporary:
+            temporary.write_bytes(chunk)
     return store
 
 
-def _name(content: Sequence[str]) -> str:
+def _place(content: Sequence[str], folder: Path) -> Path:
     key = "\n".join([__version__, str(_FORMAT), *content])
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
 
 
 def _load(store: Path, count: int) -> dict[str, Any] | None:

@@ -9,7 +9,9 @@ from melanoma.cli import predictors
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError
 
-WORTH_IT = 1000  # images; below them starting Ray takes longer than its processes save
+WORTH_IT = (
+    10_000  # images; below them the start costs more than processes gain over threads (benchmarks/cluster.py)
+)
 
 
 def run(asked: argparse.Namespace) -> tuple[Counter[str], int]:
@@ -42,7 +44,7 @@ def _judge(
 
     if asked.cluster == cluster.HERE and total < WORTH_IT:
         say(
-            f"for {total:,} images the same command without --cluster is faster: starting Ray takes some seconds"
+            f"for {total:,} images the same command without --cluster is faster: starting Ray takes about ten seconds"
         )
     try:
         with cluster.connect(asked.cluster), show_progress("judging images") as update:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from melanoma.cli import options
+from melanoma.cli import study as studies
 from melanoma.cli.progress import say
 from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import ConfigError
@@ -40,8 +41,23 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse when any image cannot be read.")] = False,
     register: Annotated[bool, typer.Option(help="Register the model with MLflow.")] = True,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Cross-validate: so many runs, each tested on another part of the images."),
+    ] = 0,
+    leave_source_out: Annotated[
+        bool, typer.Option("--leave-source-out", help="One run a source, tested on that source alone.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, from --seed on.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(help="Runs of a study side by side on Ray: auto, or HOST:PORT.")
+    ] = None,
+    parent_run: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train, calibrate, evaluate and track a network; a run that was stopped goes on with --resume."""
+    """Train, calibrate, evaluate and track a network; a run that was stopped goes on with --resume.
+
+    With --folds or --leave-source-out a study of several runs; the same command goes on with it.
+    """
     if resume is not None:
         if data:
             raise ConfigError("--resume takes the images that the run began with; leave DATA out")
@@ -52,11 +68,48 @@ def train(
         request = Request(
             sources=data, seed=seed, labels=options.parse_labels(label), strict=strict, limit=limit,
             groups=str(groups) if groups else None, splits=str(splits) if splits else None, register=register,
+            parent=parent_run,
         )  # fmt: skip
+        if folds or leave_source_out:
+            _study(
+                request, studies.Wish(folds, seeds, cluster), leave_source_out, recipe, set_ or [], run_dir
+            )
+            return
+        _refuse_study_options(seeds, cluster)
         result = run(request, recipe, set_ or [], run_dir or new_folder(Path(recipe).stem, seed))
     else:
         raise ConfigError("give DATA to train on, or --resume RUN")
     report_result(result)
+
+
+def _study(
+    request: "Request",
+    wish: studies.Wish,
+    leave_source_out: bool,
+    recipe: str,
+    overrides: list[str],
+    folder: Path | None,
+) -> None:
+    from melanoma.config import load_recipe
+
+    if wish.folds and leave_source_out:
+        raise ConfigError("give --folds or --leave-source-out")
+    if request.splits or request.limit:
+        raise ConfigError(
+            "a study splits the images itself and takes all of them; leave out --splits and --limit"
+        )
+    name = "folds" if wish.folds else "sources"
+    studies.run(
+        request,
+        wish,
+        load_recipe(recipe, overrides),
+        folder or new_folder(f"{Path(recipe).stem}-{name}", request.seed),
+    )
+
+
+def _refuse_study_options(seeds: int, cluster: str | None) -> None:
+    if seeds > 1 or cluster is not None:
+        raise ConfigError("--seeds and --cluster are for a study; add --folds N or --leave-source-out")
 
 
 def run(request: "Request | None", recipe: str, overrides: list[str], folder: Path) -> "Result":

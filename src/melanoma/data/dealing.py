@@ -29,6 +29,23 @@ def deal(
     return split.astype(str)
 
 
+def deal_folds(table: pd.DataFrame, group: "pd.Series[str]", folds: int, seed: int) -> "pd.Series[int]":
+    """The fold of every row, 0 to folds - 1: equal shares of each class of each source, groups whole.
+
+    Raises SplitError when a class has too few groups to be in every fold.
+    """
+    dealt = _summarise(table, group, pd.Series("", index=table.index))
+    for melanoma, meaning in ((1, "melanoma"), (0, "other")):
+        count = int((dealt["melanoma"] == melanoma).sum())
+        if count < folds:
+            raise SplitError(
+                f"{count} groups of {meaning} images cannot fill {folds} folds; give fewer --folds"
+            )
+    names = {str(number): 1 / folds for number in range(folds)}
+    dealt["fold"] = _deal_strata(dealt, names, seed).astype(int)
+    return group.map(dealt.set_index("group_id")["fold"]).astype(int)
+
+
 def check_shares(shares: Mapping[str, float]) -> dict[str, float]:
     """The shares with train first, which gets what the others leave. Raises SplitError."""
     for name, share in shares.items():

@@ -132,6 +132,12 @@ def sync(run_folder: Path) -> SyncResult:
     return send_journal(run_folder, journal, _where(journal), SYNC_TIMEOUT)
 
 
+def run_id_of(run_folder: Path) -> str:
+    """What MLflow calls a run; empty while nothing was sent."""
+    state = Progress.load(run_folder)
+    return state.run_id if state else ""
+
+
 def run_address(run_folder: Path) -> str:
     """Where a run can be seen: a page, or the command that opens one; empty while nothing was sent."""
     state = Progress.load(run_folder)

@@ -1,0 +1,77 @@
+"""What Ray costs and how it grows: images a second with one worker and with two, beside the local predictor.
+
+    python benchmarks/cluster.py FOLDER [--images 400 2000]
+
+Two sizes, so that what a start costs is told from what an image costs; `melanoma predict --cluster` pays both.
+"""
+
+import argparse
+import itertools
+import tempfile
+import time
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from melanoma import cluster, load_predictor
+from melanoma.archive import blocks, scoring
+from melanoma.archive.output import Output
+from melanoma.inference.sources import ImageFile, find_images
+
+
+def main() -> None:
+    """Measure, and print ratios within this run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder")
+    parser.add_argument("--images", type=int, nargs=2, default=(400, 2000))
+    options = parser.parse_args()
+    few, many = options.images
+    found = list(itertools.islice(itertools.cycle(find_images([options.folder])), many))
+    costs = {}
+    for workers in (1, 2):
+        local = fit({n: time_local(found[:n], workers) for n in (few, many)})
+        costs[workers] = fit({n: time_cluster(found[:n], workers) for n in (few, many)})
+        start, image = costs[workers]
+        print(f"{workers} workers: {1 / image:.1f} images a second, {start:.1f} s before the first", end="; ")
+        print(f"local threads {1 / local[1]:.1f}, so Ray's are {local[1] / image:.2f} times as fast")
+    print(f"from one worker to two: {costs[1][1] / costs[2][1] / 2:.0%} efficient")
+    print(f"a start is worth {costs[2][0] / costs[2][1]:.0f} images on two cores")
+
+
+def fit(seconds: dict[int, float]) -> tuple[float, float]:
+    """Seconds for a start, and for an image."""
+    (few, first), (many, second) = sorted(seconds.items())
+    image = (second - first) / (many - few)
+    return first - few * image, image
+
+
+def time_local(files: list[ImageFile], workers: int) -> float:
+    """Seconds of the predictor in this process."""
+    predictor = load_predictor()
+    began = time.perf_counter()
+    for _ in predictor.score_files(files, workers):
+        pass
+    return time.perf_counter() - began
+
+
+def time_cluster(files: list[ImageFile], workers: int) -> float:
+    """Seconds on a cluster of one node with so many cores, from joining it to the last part."""
+    predictor = load_predictor()
+    cut = list(blocks._cut_files(files, blocks.SMALLEST))
+    with tempfile.TemporaryDirectory() as folder:
+        output = Output(str(Path(folder) / "out"))
+        output.begin({})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": workers, "include_dashboard": False})
+        try:
+            began = time.perf_counter()
+            with cluster.connect(made.address):
+                cluster.score(list(enumerate(cut)), scoring.pack(predictor, None, output))
+            return time.perf_counter() - began
+        finally:
+            made.shutdown()
+
+
+if __name__ == "__main__":
+    main()
