@@ -156,7 +156,7 @@ def summarise(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
 
     An image's out-of-fold probability is the mean over the seeds. Intervals are by groups, as everywhere.
     """
-    reports = {job.name: _read_test(job.folder) for job in jobs}
+    reports = {job.name: read_test(job.folder) for job in jobs}
     figures = {}
     for name in FIGURES:
         values = [report.figures[name].value for report in reports.values()]
@@ -186,7 +186,8 @@ def summarise(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     return result
 
 
-def _read_test(folder: Path) -> EvaluationReport:
+def read_test(folder: Path) -> EvaluationReport:
+    """What a finished run found on its test images."""
     values = json.loads((folder / "evaluation" / "evaluation.json").read_bytes())
     reports = [EvaluationReport.from_dict(entry) for entry in values["evaluations"]]
     return next(report for report in reports if report.name == "test")

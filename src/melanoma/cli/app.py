@@ -21,6 +21,7 @@ from melanoma.cli import (
     stress,
     track,
     train,
+    tune,
 )
 from melanoma.errors import ConfigError
 from melanoma.version import __version__
@@ -56,6 +57,7 @@ app.command()(calibrate.calibrate)
 app.command()(check_explanations.check_explanations)
 app.command()(split.split)
 app.command()(train.train)
+app.command()(tune.tune)
 app.command()(baseline.baseline)
 app.command()(export.export)
 app.command()(serve.serve)
