@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from conftest import require_extra, write_images
+from conftest import draw, require_extra, write_images
 from manifests import make_manifest, many
 
 require_extra("tensorflow", "train")
@@ -72,6 +73,12 @@ def test_given_test_images_choose_nothing():
         assert (fold.table["split"][given] == "excluded").all()
         assert (fold.table["split"][~given & (data.table["source"] == source)] == "test").all()
         assert not (fold.table["split"][data.table["source"] != source] == "test").any()
+    twins = [*many(source="a"), *many(source="b"), *many(source="c")]
+    for row in twins:
+        if row["source"] == "b" and not row["y_true"]:
+            row["given_split"] = "test"
+    with pytest.raises(ConfigError, match="no images of both classes to be judged on"):
+        search.make_folds(make_manifest(twins), load_recipe("original_cnn"), 1, None)
     with pytest.raises(ConfigError, match="at least two"):
         search.make_folds(make_manifest(many()), load_recipe("original_cnn"), 1, None)
 
@@ -128,8 +135,11 @@ def test_a_picture_of_any_trials():
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_search_goes_on(tmp_path):
     require_extra("ray", "cluster")
-    for name in ("one", "two"):
-        write_images(tmp_path / name, train=16, test=4)
+    write_images(tmp_path / "one", train=16, test=4)
+    for number in range(32):  # other images: what two sources share is tested in neither
+        folder = tmp_path / "two" / ("malignant" if number % 2 else "benign")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw(7000 + number, melanoma=number % 2 == 1)).save(folder / f"{number}.png")
     (tmp_path / "space.yaml").write_text("optimizer.learning_rate: {log_uniform: [1e-4, 1e-2]}\n")
     settings = ["training.epochs=1", "input.size=32", "evaluation.resamples=100", "splits.val=0.2"]
     command = [sys.executable, "-c", "from melanoma.cli.main import run; run()", "tune", "one", "two"]

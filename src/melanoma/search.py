@@ -104,7 +104,12 @@ def make_folds(
     for fold in folds:
         table = fold.splits.table
         given = table["group_id"].isin(table["group_id"][manifest.table["given_split"] == "test"])
-        made.append((fold.source, build(manifest, table["group_id"], table["split"].mask(given, "excluded"))))
+        split = table["split"].mask(given, "excluded")
+        if manifest.table["y_true"][split == "test"].nunique() < 2:
+            raise ConfigError(
+                f"{fold.source} has no images of both classes to be judged on; leave it out of the search"
+            )
+        made.append((fold.source, build(manifest, table["group_id"], split)))
     return made
 
 

@@ -190,7 +190,10 @@ def read_test(folder: Path) -> EvaluationReport:
     """What a finished run found on its test images."""
     values = json.loads((folder / "evaluation" / "evaluation.json").read_bytes())
     reports = [EvaluationReport.from_dict(entry) for entry in values["evaluations"]]
-    return next(report for report in reports if report.name == "test")
+    found = next((report for report in reports if report.name == "test"), None)
+    if found is None:
+        raise RunError(f"{folder} has no test images")
+    return found
 
 
 def _join_predictions(jobs: Sequence[Job]) -> pd.DataFrame:
