@@ -30,6 +30,7 @@ class Slow:
 
     def __init__(self, predictor):
         self._predictor = predictor
+        self.prevalence = predictor.prevalence
         self.go = threading.Event()
         self.judged = 0
 
