@@ -163,6 +163,13 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
             cluster._check_workers()
 
 
+def test_nothing_is_left_where_no_cluster_answers(folder, tiny_bundle, tmp_path):
+    process = start(folder, tmp_path / "out", tiny_bundle, "127.0.0.1:1")
+    assert "no cluster answers" in process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_node_without_the_runtime_is_named(tmp_path, tiny_bundle, folder):
     (tmp_path / "ai_edge_litert").mkdir()
     (tmp_path / "ai_edge_litert" / "__init__.py").write_text("raise ImportError('no runtime here')")

@@ -46,8 +46,7 @@ def connect(address: str) -> Iterator[None]:
     Raises ClusterError when it does not answer, or is of another version.
     """
     _be_quiet()
-    if address != HERE:
-        _knock(address)
+    check_address(address)
     try:
         with _silence():
             if address == HERE:
@@ -276,8 +275,10 @@ def _probe() -> tuple[str, str]:
     return __version__, ""
 
 
-def _knock(address: str) -> None:
+def check_address(address: str) -> None:
     """Raise ClusterError unless a cluster answers there: Ray itself would try for minutes, or for ever."""
+    if address == HERE:
+        return
     if not re.fullmatch(r"[^\s/]+:\d+", address):
         raise ClusterError(f"{address!r} is no address of a cluster; give HOST:PORT of its head, or auto")
     host, _, port = address.rpartition(":")

@@ -20,6 +20,9 @@ def run(asked: argparse.Namespace) -> tuple[Counter[str], int]:
         raise ConfigError("--cluster writes a folder of Parquet parts: add --format parquet -o FOLDER")
     if asked.explain is not None:
         raise ConfigError("--explain is not made on a cluster; leave it out, or leave out --cluster")
+    from melanoma import cluster
+
+    cluster.check_address(asked.cluster)
     archive = blocks.find(asked.source, asked.column)
     predictor = predictors.open_predictor(
         asked.bundle, prevalence=asked.prevalence, domain_check=not asked.no_domain_check
