@@ -7,7 +7,7 @@ the mean AUROC so far is told, so that a bad recipe need not see all sources.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,9 +96,8 @@ def make_folds(
     """A fold a source; given test images, and what shares a group with them, choose nothing. Raises SplitError."""
     if len(manifest.sources) < 2:
         raise ConfigError("a search leaves sources out one by one; give at least two")
-    shares = {"val": recipe.splits.val, "calibration": recipe.splits.calibration}
     folds = leave_source_out(
-        manifest, val=shares["val"], calibration=shares["calibration"], seed=seed, groups=groups
+        manifest, val=recipe.splits.val, calibration=recipe.splits.calibration, seed=seed, groups=groups
     )
     made = []
     for fold in folds:
@@ -203,7 +202,7 @@ def execute(
         {"trials": n, "seed": trials.seed, **{one.key: f"{one.kind} {list(one.values)}" for one in space}}
     )
     tracker.send()
-    trials = Trials(**{**_fields(trials), "parent": run_id_of(trials.folder)})
+    trials = replace(trials, parent=run_id_of(trials.folder))
     try:
         table = run(trials, space, n)
     except BaseException as error:
@@ -227,7 +226,3 @@ def execute(
         tracker.artifact(trials.folder / name)
     tracker.finish("FINISHED")
     return table
-
-
-def _fields(trials: Trials) -> dict[str, Any]:
-    return {name: getattr(trials, name) for name in Trials.__slots__}
