@@ -227,6 +227,20 @@ def test_how_often_it_is_right_stands_on_card_and_page(page, folder):
     assert shown in card.locator("details").inner_text()
 
 
+def test_figures_that_are_no_evidence_say_so(open_page, served, folder):
+    page = open_page(served.url)
+
+    def mark(route):
+        model = route.fetch().json()
+        route.fulfill(json=model | {"facts": {"notice": "Trained on drawn images."}})
+
+    page.route("**/v1/model", mark)
+    page.reload()
+    page.wait_for_selector("#rightness .alarm:has-text('Trained on drawn images.')")
+    give(page, folder / "mole.png")
+    assert "Trained on drawn images." in card_of(page, "mole.png").locator("details").text_content()
+
+
 def test_what_cannot_be_assessed_says_why_and_gives_no_number(page, folder):
     give(page, folder / "noise.png", folder / "broken.jpg", folder / "empty.jpg")
     words = {

@@ -78,6 +78,7 @@ def _use(bundle: Path, run: Path) -> None:
     typer.echo("\nTry next:")
     for command in (
         ["predict", paths.iloc[0], "--bundle", str(bundle), "--explain", "overlays"],
+        ["serve", "--bundle", str(bundle)],
         ["evaluate", "FOLDER", "--bundle", str(bundle)],
         ["train", "FOLDER", "--recipe", "original_cnn_tuned"],
     ):

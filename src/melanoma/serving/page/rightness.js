@@ -1,6 +1,6 @@
 // How often the model is right, from the results beside its bundle.
 
-import { formatNumber, say, saySource } from "./language.js";
+import { formatNumber, say, saySource, translate } from "./language.js";
 
 const HEADS = ["rightSource", "rightCounts", "rightSensitivity", "rightSpecificity", "rightAuroc"];
 
@@ -11,7 +11,7 @@ export function showRightness(element, model) {
     element.replaceChildren(make("p", say("rightUnknown")));
     return;
   }
-  const parts = [];
+  const parts = model.facts.notice ? [make("p", translate(model.facts.notice), "alarm")] : [];
   for (const result of results) {
     const { sensitivity, specificity } = result.figures;
     if (sensitivity?.value != null && specificity?.value != null)
