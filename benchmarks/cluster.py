@@ -1,16 +1,21 @@
 """What Ray costs and how it grows: images a second with one worker and with two, beside the local predictor.
 
     python benchmarks/cluster.py FOLDER [--images 400 2000]
+    python benchmarks/cluster.py --names 1000000
 
-Two sizes, so that what a start costs is told from what an image costs; `melanoma predict --cluster` pays both.
+`--names`: instead, how long it takes to find so many images in a list and in a table, and how large their blocks are.
+Else two sizes, so that what a start costs is told from what an image costs; `melanoma predict --cluster` pays both.
 """
 
 import argparse
 import itertools
+import pickle
 import tempfile
 import time
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
 from ray.cluster_utils import Cluster
 
 from melanoma import cluster, load_predictor
@@ -24,9 +29,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder")
+    parser.add_argument("folder", nargs="?")
     parser.add_argument("--images", type=int, nargs=2, default=(400, 2000))
+    parser.add_argument("--names", type=int)
     options = parser.parse_args()
+    if options.names:
+        time_listing(options.names)
+        return
     few, many = options.images
     found = list(itertools.islice(itertools.cycle(find_images([options.folder])), many))
     costs = {}
@@ -38,6 +47,22 @@ def main() -> None:
         print(f"local threads {1 / local[1]:.1f}, so Ray's are {local[1] / image:.2f} times as fast")
     print(f"from one worker to two: {costs[1][1] / costs[2][1] / 2:.0%} efficient")
     print(f"a start is worth {costs[2][0] / costs[2][1]:.0f} images on two cores")
+
+
+def time_listing(n: int) -> None:
+    """Blocks of images that nobody reads."""
+    names = [f"s3://bucket/archive/2026/{number // 1000:04}/ISIC_{number:07}.jpg" for number in range(n)]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "names.txt").write_text("\n".join(names), encoding="utf-8")
+        parquet.write_table(pa.table({"path": names}), Path(folder, "names.parquet"))
+        for name in ("names.txt", "names.parquet"):
+            began = time.perf_counter()
+            found = blocks.find([str(Path(folder, name))])
+            seconds = time.perf_counter() - began
+            sent = sum(len(pickle.dumps(block)) for block in found.blocks) / 1e6
+            print(
+                f"{name}: {found.n:,} images in {seconds:.1f} s, {len(found.blocks):,} blocks, {sent:.1f} MB as sent"
+            )
 
 
 def fit(seconds: dict[int, float]) -> tuple[float, float]:

@@ -156,6 +156,10 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
             cluster._check_workers()
 
 
+def test_no_jobs_are_no_work():
+    assert list(cluster.run_jobs([])) == []
+
+
 def test_nothing_is_left_where_no_cluster_answers(folder, tiny_bundle, tmp_path):
     process = start(folder, tmp_path / "out", tiny_bundle, "127.0.0.1:1")
     assert "no cluster answers" in process.communicate(timeout=60)[1]

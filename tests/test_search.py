@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -91,7 +92,7 @@ def begun(tmp_path, monkeypatch):
     for name in ("trial-1", "trial-2", "trial-3"):
         (folder / "trials" / name).mkdir(parents=True)
         (folder / "trials" / name / "recipe.yaml").write_text(f"name: {name}\n")
-    return search.Trials(folder, ("a", "b"), (), 1, {}, "")
+    return search.Trials(folder, ("a", "b"), (), 1, {})
 
 
 def make_table(**columns) -> pd.DataFrame:
@@ -145,7 +146,7 @@ def test_a_killed_search_goes_on(tmp_path):
     command = [sys.executable, "-c", "from melanoma.cli.main import run; run()", "tune", "one", "two"]
     command += ["--recipe", "original_cnn", "--space", "space.yaml", "--trials", "3", "-o", "search"]
     command += [word for setting in settings for word in ("--set", setting)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 400
     while not (done := list(tmp_path.glob("search/trials/*/*/evaluation/evaluation.json"))):
@@ -165,3 +166,12 @@ def test_a_killed_search_goes_on(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
     assert load_recipe(str(tmp_path / "search" / search.BEST)).training.epochs == 1
     assert json.loads((tmp_path / "search" / search.PLAN).read_text())["seed"] == 1
+    with sqlite3.connect(
+        tmp_path / "mlflow.db"
+    ) as connection:  # that of the command's folder, wherever trials run
+        query = "SELECT r.name, t.value, r.status FROM runs r JOIN tags t USING (run_uuid)"
+        rows = connection.execute(f"{query} WHERE t.key = 'mlflow.parentRunId'").fetchall()
+        (top,) = connection.execute("SELECT run_uuid FROM runs WHERE name = 'search'").fetchone()
+    assert sorted(name for name, parent, _ in rows if parent == top) == sorted(table["trial"])
+    assert {status for *_, status in rows} <= {"FINISHED", "KILLED"}
+    assert len(rows) == 3 + table["sources"].sum()

@@ -108,6 +108,8 @@ def run_jobs(jobs: "Sequence[Job]") -> "Iterator[tuple[Job, str]]":
     A job whose node dies is run again elsewhere and goes on after its last checkpoint. Raises ClusterError when a node
     does not see the folder of the jobs.
     """
+    if not jobs:
+        return
     _check_workers()
     cores = min(int(node["Resources"]["CPU"]) for node in _list_nodes())
     _check_folder(jobs[0].folder.parent)
@@ -213,7 +215,7 @@ def _check_folder(folder: Path) -> None:
         sees = ray.remote(num_cpus=0, scheduling_strategy=place)(_sees).remote(str(folder))
         if not ray.get(sees, timeout=PROBE_SECONDS):
             raise ClusterError(
-                f"the node {node['NodeManagerAddress']} does not see {folder}; give a --run-dir on a shared disk"
+                f"the node {node['NodeManagerAddress']} does not see {folder}; take one on a disk that all nodes share"
             )
 
 
@@ -305,9 +307,7 @@ def _be_quiet() -> None:
     """Ray writes of its own doings to standard error."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # a trial's failure stands in its log and in the table
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # why a trial failed stands in its logs
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -24,7 +24,7 @@ from melanoma.errors import ConfigError, RunError
 from melanoma.evaluation import plots
 from melanoma.evaluation.search_plot import plot_search
 from melanoma.files import replacing, write_text
-from melanoma.study import MELANOMA, Job, read_test
+from melanoma.study import Job, read_test
 from melanoma.tracking import Tracker, run_id_of
 
 PLAN, TRIALS, BEST, PICTURE = "search.json", "trials.csv", "best.yaml", "search.png"
@@ -140,7 +140,8 @@ class Trials:
     data: tuple[str, ...]
     seed: int
     labels: Mapping[str, int]
-    parent: str
+    parent: str = ""  # the MLflow run of the search, at `tracking_uri`
+    tracking_uri: str = ""
 
     def run(self, name: str, values: Mapping[str, Any]) -> Iterator[tuple[int, float]]:
         """One trial: after each source left out, how many that were and the mean AUROC so far.
@@ -152,7 +153,7 @@ class Trials:
         overrides = [_override(key, value) for key, value in values.items()]
         recipe = load_recipe(str(self.folder / "recipe.yaml"), overrides)
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
-        tracker = Tracker(folder, run_name=name, say=lambda _: None)
+        tracker = self.open_tracker(name)
         tracker.tags({"mlflow.parentRunId": self.parent} if self.parent else {})
         tracker.params(values)
         tracker.send()
@@ -166,8 +167,14 @@ class Trials:
             auroc = read_test(job.folder).figures["auroc"].value
             found.append(math.nan if auroc is None else auroc)
             tracker.metrics({"auroc": float(np.mean(found))}, len(found), f"sources/{len(found)}")
+            if len(found) == len(self.sources):  # whoever is told the last figure may ask for nothing more
+                tracker.finish("FINISHED")
             yield len(found), float(np.mean(found))
-        tracker.finish("FINISHED")
+
+    def open_tracker(self, name: str) -> Tracker:
+        """What a trial tells, quietly: the search says what matters."""
+        folder = self.folder / "trials" / name
+        return Tracker(folder, run_name=name, say=lambda _: None, tracking_uri=self.tracking_uri or None)
 
     def _job(self, folder: Path, source: str, parent: str) -> Job:
         run = folder / f"without-{source}"
@@ -183,7 +190,7 @@ class Trials:
         words += ["--splits", self.folder / f"without-{source}.csv", "--run-dir", run]
         words += [f"--label={label}={value}" for label, value in self.labels.items()]
         words += ["--parent-run", parent] if parent else []
-        return Job(f"{folder.name}/{source}", run, (*MELANOMA, *map(str, words)))
+        return Job(f"{folder.name}/{source}", run, tuple(map(str, words)), self.tracking_uri)
 
 
 Run = Callable[[Trials, Sequence[Range], int], pd.DataFrame]
@@ -202,12 +209,14 @@ def execute(
         {"trials": n, "seed": trials.seed, **{one.key: f"{one.kind} {list(one.values)}" for one in space}}
     )
     tracker.send()
-    trials = replace(trials, parent=run_id_of(trials.folder))
+    trials = replace(trials, parent=run_id_of(trials.folder), tracking_uri=tracker.tracking_uri)
     try:
         table = run(trials, space, n)
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
+    for name in table["trial"][table["sources"].between(1, len(trials.sources) - 1)]:
+        trials.open_tracker(name).finish("KILLED")  # stopped before its end
     table = table.sort_values(["sources", "auroc"], ascending=False, kind="stable").reset_index(drop=True)
     write_text(trials.folder / TRIALS, table.to_csv(index=False))
     whole = table[(table["sources"] == len(trials.sources)) & table["auroc"].notna()]

@@ -5,6 +5,7 @@ cluster side by side. The study's folder holds everything, so a study that was s
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -44,11 +45,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: its name, its folder, and the command that starts it or goes on with it."""
+    """One run: its name, its folder, and the words after `melanoma` that start it."""
 
     name: str
     folder: Path
     command: tuple[str, ...]
+    tracking_uri: str = ""  # of whoever asked: the folder it is done in may be another
 
     @property
     def is_done(self) -> bool:
@@ -58,9 +60,11 @@ class Job:
     def work(self) -> str:
         """Run to the end, going on after what is there; '' or the last line of what went wrong."""
         there = (self.folder / "run.json").is_file()
-        command = [*MELANOMA, "train", "--resume", str(self.folder)] if there else list(self.command)
+        words = ("train", "--resume", str(self.folder)) if there else self.command
+        command = [*MELANOMA, *words]  # with the Python of whoever does the work
+        environment = os.environ | ({"MLFLOW_TRACKING_URI": self.tracking_uri} if self.tracking_uri else {})
         with self.folder.with_suffix(".log").open("ab") as log:
-            done = subprocess.run(command, stdout=log, stderr=log, check=False)  # noqa: S603
+            done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)  # noqa: S603
         if done.returncode == 0:
             return ""
         lines = self.folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -91,8 +95,8 @@ def begin(folder: Path, plan: Plan, folds: Sequence[Splits], recipe: Recipe) -> 
     write_text(path, text)
 
 
-def list_jobs(folder: Path, plan: Plan, parent: str = "") -> list[Job]:
-    """All runs of a study; `parent` is the MLflow run that they belong to."""
+def list_jobs(folder: Path, plan: Plan, parent: str = "", tracking_uri: str = "") -> list[Job]:
+    """All runs of a study; `parent` is the MLflow run that they belong to, at `tracking_uri`."""
     folder = folder.absolute()
     labels = [f"--label={name}={value}" for name, value in plan.labels.items()]
     common = [*plan.sources, "--recipe", str(folder / "recipe.yaml"), "--no-register", *labels]
@@ -109,7 +113,7 @@ def list_jobs(folder: Path, plan: Plan, parent: str = "") -> list[Job]:
                 "--run-dir",
                 str(folder / name),
             ]
-            jobs.append(Job(name, folder / name, (*MELANOMA, "train", *common, *own)))
+            jobs.append(Job(name, folder / name, ("train", *common, *own), tracking_uri))
     return jobs
 
 
@@ -126,7 +130,7 @@ def execute(folder: Path, plan: Plan, work: Work, say: Callable[[str], None]) ->
         {name: value for name, value in asdict(plan).items() if name in {"folds", "seeds", "seed"}}
     )
     tracker.send()
-    jobs = list_jobs(folder, plan, run_id_of(folder))
+    jobs = list_jobs(folder, plan, run_id_of(folder), tracker.tracking_uri)
     left = [job for job in jobs if not job.is_done]
     failed = []
     try:

@@ -262,6 +262,7 @@ def test_a_format_that_browsers_cannot_show_is_shown(page, folder):
     give(page, folder / "scan.tif")
     card_of(page, "scan.tif").locator(".picture:not(.broken)").wait_for()
     page.wait_for_function("() => document.querySelector('.picture').naturalWidth === 512")
+    assert card_of(page, "scan.tif").locator(".picture").is_visible()
 
 
 def test_the_prevalence_of_a_practice_moves_numbers_and_no_decision(page, folder, predictor):
@@ -546,6 +547,7 @@ def test_the_heat_lies_the_way_the_picture_does(page, tmp_path):
     page.wait_for_function(
         "() => [...document.querySelectorAll('.picture, .heat')].every((one) => one.naturalHeight > one.naturalWidth)"
     )
+    assert page.locator(".with-heat").count() == len(names)
 
 
 def test_a_new_model_is_shown_with_what_it_judged(open_page, tmp_path, bundle_copy, tiny_bundle, folder):

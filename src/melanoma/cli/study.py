@@ -28,9 +28,9 @@ def run(request: "Request", wish: Wish, recipe: "Recipe", folder: Path) -> None:
     from melanoma import study
     from melanoma.evaluation.metrics import Estimate
 
-    folds = _make_folds(request, wish, recipe)
+    sources, folds = _make_folds(request, wish, recipe)
     plan = study.Plan(
-        sources=request.sources,
+        sources=sources,
         folds=len(folds),
         seeds=wish.seeds,
         seed=request.seed,
@@ -66,7 +66,8 @@ def _execute(
         return study.execute(folder, plan, cluster.run_jobs, say)
 
 
-def _make_folds(request: "Request", wish: Wish, recipe: "Recipe") -> "list[Splits]":
+def _make_folds(request: "Request", wish: Wish, recipe: "Recipe") -> "tuple[list[str], list[Splits]]":
+    """The sources, as NAME=PATH from any folder, and the splits of every fold."""
     from melanoma.data import crossvalidation, folds
     from melanoma.data import manifest as manifests
     from melanoma.data import splits as splitting
@@ -74,16 +75,17 @@ def _make_folds(request: "Request", wish: Wish, recipe: "Recipe") -> "list[Split
     with show_progress("reading the images") as update:
         manifest = manifests.load(request.sources, labels=request.labels, progress=update)
     say(manifests.describe(manifest))
+    sources = [f"{source.name}={Path(source.path).absolute()}" for source in manifest.sources]
     groups = splitting.load_groups(Path(request.groups)) if request.groups else None
     val, calibration, seed = recipe.splits.val, recipe.splits.calibration, request.seed
     if wish.folds:
-        return crossvalidation.cross_validate(
+        return sources, crossvalidation.cross_validate(
             manifest, wish.folds, val=val, calibration=calibration, seed=seed, groups=groups
         )
     made = folds.leave_source_out(
         manifest, val=val, calibration=calibration, seed=seed, groups=groups, tell=say
     )
-    return [fold.splits for fold in made]
+    return sources, [fold.splits for fold in made]
 
 
 if TYPE_CHECKING:

@@ -43,6 +43,7 @@ def tune(
     settings = {
         "space": [[one.key, one.kind, list(one.values)] for one in ranges],
         "recipe": base.model_dump(),
+        "trials": trials,
         "seed": seed,
         "labels": labels,
         "sources": sources,
@@ -50,7 +51,7 @@ def tune(
     }
     search.begin(output, settings, folds, base)
     names = tuple(source for source, _ in folds)
-    asked = search.Trials(output.absolute(), names, tuple(sources), seed, labels, "")
+    asked = search.Trials(output.absolute(), names, tuple(sources), seed, labels)
     try:
         with ray_cluster.connect(cluster):
             table = search.execute(asked, ranges, trials, ray_cluster.run_trials, say)

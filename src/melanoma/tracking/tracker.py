@@ -53,6 +53,11 @@ class Tracker:
         self._journal.append("run", start, key="run")
         self._status("RUNNING")
 
+    @property
+    def tracking_uri(self) -> str:
+        """Where it sends, with credentials if there are any."""
+        return self._uri
+
     def params(self, values: Mapping[str, object]) -> None:
         """Note parameters; a value that was noted before cannot change."""
         self._note_once("params", {name: str(value) for name, value in values.items()})
