@@ -29,6 +29,7 @@ from melanoma.training import fit
 from melanoma.training.cache import open_cache
 from melanoma.training.models import add_diagnosis_head, create_model
 from melanoma.training.pipeline import ImageSet, TrainingBatch, prefetch, training_batches
+from melanoma.training.step import Alone, compile_model
 
 IMAGES = 3000
 
@@ -63,7 +64,7 @@ def create(recipe: Recipe) -> Any:
     model = create_model(recipe.model.model_copy(update={"weights": "none"}), recipe.input)
     if recipe.training.diagnosis_loss:
         model = add_diagnosis_head(model)
-    fit.compile_model(model, recipe, 100)
+    compile_model(model, recipe, 100)
     return model
 
 
@@ -75,18 +76,18 @@ def measure(recipe: Recipe, images: ImageSet, batches: int, rounds: int) -> dict
     def whole() -> None:
         with prefetch(islice(endless(images, recipe), batches)) as made:
             for batch in made:
-                fit._train_batch(model, *batch)
+                Alone().train(model, batch)
 
     def steps() -> None:
         for _ in range(batches):
-            fit._train_batch(model, *one)
+            Alone().train(model, one)
 
     def made() -> None:
         for _ in islice(endless(images, recipe), batches):
             pass
 
     ways: dict[str, Callable[[], None]] = {"whole": whole, "steps alone": steps, "input alone": made}
-    fit._train_batch(model, *one)
+    Alone().train(model, one)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

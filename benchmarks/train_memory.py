@@ -35,8 +35,9 @@ def most_resident() -> int:
 
 def measure_baseline(batches: int) -> int:
     """Most bytes resident while the network trains on one batch over and over."""
-    from melanoma.training.fit import compile_model, make_deterministic
+    from melanoma.training.fit import make_deterministic
     from melanoma.training.models import create_model
+    from melanoma.training.step import compile_model
 
     make_deterministic(0)
     model = create_model(RECIPE.model, RECIPE.input)

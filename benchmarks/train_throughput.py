@@ -30,9 +30,10 @@ from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import write_collection
 from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.training.cache import open_cache
-from melanoma.training.fit import compile_model, make_deterministic
+from melanoma.training.fit import make_deterministic
 from melanoma.training.models import create_model
 from melanoma.training.pipeline import Batch, ImageSet, prefetch, training_batches
+from melanoma.training.step import compile_model
 
 RECIPE = load_recipe("original_cnn")
 BATCH = RECIPE.training.batch_size

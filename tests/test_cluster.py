@@ -1,6 +1,5 @@
 """The Ray engine, on clusters of several nodes that are processes of this machine."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -23,8 +22,10 @@ from pyarrow import dataset
 from melanoma import cluster, load_predictor
 from melanoma.archive import blocks, scoring
 from melanoma.archive.output import Output
+from melanoma.cluster.nodes import check_workers
 from melanoma.errors import ClusterError
 from melanoma.inference.sources import find_images
+from ray_nodes import nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray has many of its own
 
@@ -50,23 +51,6 @@ def folder(tmp_path_factory):
 def expected(folder, tiny_bundle):
     predictor = load_predictor(tiny_bundle)
     return [row.to_dict() for row in predictor.score_files(find_images([str(folder)]))]
-
-
-@contextlib.contextmanager
-def nodes(*cores: int, **options):
-    """A cluster with so many cores on each node; the first is its head."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": cores[0], "include_dashboard": False, **options}
-    )
-    try:
-        for count in cores[1:]:
-            made.add_node(num_cpus=count)
-        made.wait_for_nodes()
-        yield made
-    finally:
-        made.shutdown()
 
 
 def read_rows(output: Path) -> list[dict]:
@@ -150,10 +134,10 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
                 pass
             assert time.monotonic() - began < 10
     with nodes(1) as made, cluster.connect(made.address):
-        assert cluster._check_workers() == 1
-        monkeypatch.setattr(cluster, "__version__", "9.9")
+        assert check_workers() == 1
+        monkeypatch.setattr("melanoma.cluster.nodes.__version__", "9.9")
         with pytest.raises(ClusterError, match=r"has melanoma 0\.\d+\.\d+, this is 9\.9"):
-            cluster._check_workers()
+            check_workers()
 
 
 def test_no_jobs_are_no_work():

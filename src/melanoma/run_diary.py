@@ -12,7 +12,8 @@ from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.listener import Listener
 from melanoma.run_images import Request, RunImages
 from melanoma.tracking import Tracker, system_metrics
-from melanoma.training.fit import Progress, Row
+from melanoma.training.fit import Progress
+from melanoma.training.step import Row
 from melanoma.version import __version__
 
 

@@ -31,6 +31,7 @@ class Request:
 
     `limit`: train on so many images only, drawn by `seed`, classes and given splits in proportion; 0 is all.
     `notice`: a sentence that the report carries on top. `parent`: the MLflow run that this one belongs to.
+    `workers`: devices of this machine, or processes on the `cluster`, that train together.
     """
 
     sources: list[str]
@@ -43,6 +44,8 @@ class Request:
     register: bool = True
     notice: str | None = None
     parent: str | None = None
+    workers: int = 1
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from melanoma.training.draws import count_draws
 from melanoma.training.export import Quantize, export_bundle
 from melanoma.training.pipeline import ImageSet
 from melanoma.training.saved_model import write_saved_model
+from melanoma.training.step import Row
 from melanoma.training.weights import find_ancestor, locate_weights, name_weights
 from melanoma.version import __version__
 
@@ -59,8 +61,14 @@ class Result:
     notice: str | None
 
 
-def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | None = None) -> Result:
-    """Make the run folder and run to the end.
+def start(
+    request: Request,
+    recipe: Recipe,
+    folder: Path,
+    listener: Listener | None = None,
+    fit: fitting.Fit = fitting.fit,
+) -> Result:
+    """Make the run folder and run to the end; `fit` trains, in this process and alone unless given.
 
     Images and splits are found and decoded before anything is written, so a request that cannot be met
     leaves nothing behind. Raises RunError when the folder holds something already.
@@ -82,17 +90,17 @@ def start(request: Request, recipe: Recipe, folder: Path, listener: Listener | N
         run_images.list_left_out(images, pixels, folder, listener)
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
         write_text(folder / "run.json", json.dumps(asdict(request), indent=2) + "\n")
-        return _Run(folder, request, recipe, images, listener).execute(pixels)
+        return _Run(folder, request, recipe, images, listener, fit=fit).execute(pixels)
 
 
-def resume(folder: Path, listener: Listener | None = None) -> Result:
+def resume(folder: Path, listener: Listener | None = None, fit: fitting.Fit = fitting.fit) -> Result:
     """Go on where a run was stopped or killed. Raises RunError when there is none, or its images changed."""
     listener = listener or Listener()
     request, recipe = load(folder)
     with _locked(folder):
         images = run_images.load(folder, request)
         with run_images.open_pixels(images, request, recipe, listener) as pixels:
-            return _Run(folder, request, recipe, images, listener).execute(pixels)
+            return _Run(folder, request, recipe, images, listener, fit=fit).execute(pixels)
 
 
 def load(folder: Path) -> tuple[Request, Recipe]:
@@ -137,10 +145,17 @@ class _Run:
     """The steps of one run. Each finds what an earlier try has left and goes on from there."""
 
     def __init__(
-        self, folder: Path, request: Request, recipe: Recipe, images: RunImages, listener: Listener
+        self,
+        folder: Path,
+        request: Request,
+        recipe: Recipe,
+        images: RunImages,
+        listener: Listener,
+        *,
+        fit: fitting.Fit,
     ) -> None:
         self.folder, self.request, self.recipe = folder, request, recipe
-        self.images, self.listener = images, listener
+        self.images, self.listener, self._fit = images, listener, fit
         self.tracker = Tracker(folder, run_name=folder.name, say=listener.say)
 
     def execute(self, pixels: Pixels) -> Result:
@@ -162,10 +177,10 @@ class _Run:
         page = self.folder / "evaluation" / "report.html"
         return Result(self.folder, bundle.folder, page, reports, self.request.notice)
 
-    def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[fitting.Row]]:
+    def _train(self, train: ImageSet, val: ImageSet) -> tuple["keras.Model", list[Row]]:
         fitting.make_deterministic(self.request.seed)
-        model, state = fitting.fit(
-            lambda: models.create_model(self.recipe.model, self.recipe.input),
+        model, state = self._fit(
+            partial(models.create_model, self.recipe.model, self.recipe.input),
             train,
             val,
             self.recipe,
@@ -191,7 +206,7 @@ class _Run:
         domain = run_images.fit_domain_check(self.images, self.listener)
         return export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
 
-    def _evaluate(self, bundle: bundles.Bundle, history: list[fitting.Row]) -> list[EvaluationReport]:
+    def _evaluate(self, bundle: bundles.Bundle, history: list[Row]) -> list[EvaluationReport]:
         predictor = Predictor(bundle)
         judged = [split for split in JUDGED if split in self.images.counts]
         reports = [self._judge(predictor, split) for split in judged]

@@ -14,6 +14,7 @@ from melanoma.config import Recipe, parse_recipe
 from melanoma.errors import RunError
 from melanoma.inference.preprocessing import Preprocessing
 from melanoma.training import fit as fitting
+from melanoma.training import step
 from melanoma.training.fit import Progress, evaluate_logits, fit, load_checkpoint, make_deterministic
 from melanoma.training.models import create_model
 from melanoma.training.pipeline import ImageSet
@@ -153,8 +154,8 @@ def test_schedule_warms_up_and_falls_to_zero():
     chosen = parse_recipe(
         {**TEMPLATE, "optimizer": {"schedule": "cosine", "warmup_epochs": 1, "learning_rate": 0.01}}, "test"
     )
-    schedule = fitting._schedule(chosen.optimizer, steps=30, steps_per_epoch=10)
-    rates = [float(schedule(step)) for step in (0, 10, 20, 30)]
+    schedule = step.create_schedule(chosen.optimizer, steps=30, steps_per_epoch=10)
+    rates = [float(schedule(number)) for number in (0, 10, 20, 30)]
     assert rates == pytest.approx([0.0001, 0.01, 0.005, 0], abs=1e-6)
 
 

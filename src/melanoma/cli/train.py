@@ -49,8 +49,12 @@ def train(
         bool, typer.Option("--leave-source-out", help="One run a source, tested on that source alone.")
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, from --seed on.")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Share every batch: devices of this machine, or with --cluster processes."),
+    ] = 1,
     cluster: Annotated[
-        str | None, typer.Option(help="Runs of a study side by side on Ray: auto, or HOST:PORT.")
+        str | None, typer.Option(help="Runs of a study, or --workers, on Ray: auto, or HOST:PORT.")
     ] = None,
     parent_run: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -61,21 +65,25 @@ def train(
     if resume is not None:
         if data:
             raise ConfigError("--resume takes the images that the run began with; leave DATA out")
-        result = run(None, "", [], resume)
+        if workers > 1:
+            raise ConfigError("--resume takes as many workers as the run began with; leave --workers out")
+        result = run(None, "", [], resume, cluster)
     elif data:
         from melanoma.run_images import Request
 
         request = Request(
             sources=data, seed=seed, labels=options.parse_labels(label), strict=strict, limit=limit,
             groups=str(groups) if groups else None, splits=str(splits) if splits else None, register=register,
-            parent=parent_run,
+            parent=parent_run, workers=workers, cluster=cluster,
         )  # fmt: skip
         if folds or leave_source_out:
+            if workers > 1:
+                raise ConfigError("--workers is for a single run; a study does whole runs side by side")
             _study(
                 request, studies.Wish(folds, seeds, cluster), leave_source_out, recipe, set_ or [], run_dir
             )
             return
-        _refuse_study_options(seeds, cluster)
+        _refuse_study_options(seeds, cluster, workers)
         result = run(request, recipe, set_ or [], run_dir or new_folder(Path(recipe).stem, seed))
     else:
         raise ConfigError("give DATA to train on, or --resume RUN")
@@ -107,13 +115,24 @@ def _study(
     )
 
 
-def _refuse_study_options(seeds: int, cluster: str | None) -> None:
-    if seeds > 1 or cluster is not None:
-        raise ConfigError("--seeds and --cluster are for a study; add --folds N or --leave-source-out")
+def _refuse_study_options(seeds: int, cluster: str | None, workers: int) -> None:
+    if seeds > 1:
+        raise ConfigError("--seeds is for a study; add --folds N or --leave-source-out")
+    if cluster is not None and workers == 1:
+        raise ConfigError("--cluster needs --workers N, --folds N or --leave-source-out")
 
 
-def run(request: "Request | None", recipe: str, overrides: list[str], folder: Path) -> "Result":
-    """Start a run, or resume the one in `folder` when `request` is None, with progress shown."""
+def run(
+    request: "Request | None",
+    recipe: str,
+    overrides: list[str],
+    folder: Path,
+    cluster: str | None = None,
+) -> "Result":
+    """Start a run, or resume the one in `folder` when `request` is None, with progress shown.
+
+    `cluster`: where its workers are now, when not where they were.
+    """
     from melanoma.config import load_recipe
 
     resolved = load_recipe(recipe, overrides) if request else None
@@ -121,13 +140,17 @@ def run(request: "Request | None", recipe: str, overrides: list[str], folder: Pa
     import_tensorflow()
     from melanoma import runs
     from melanoma.cli.run_listener import RunListener
+    from melanoma.cli.workers import choose_fit
 
     listener = RunListener()
     try:
         if request is None or resolved is None:
-            return runs.resume(folder, listener)
+            begun, resolved = runs.load(folder)
+            with choose_fit(resolved, begun.workers, cluster or begun.cluster) as fit:
+                return runs.resume(folder, listener, fit)
         say(f"run folder: {folder}")
-        return runs.start(request, resolved, folder, listener)
+        with choose_fit(resolved, request.workers, request.cluster) as fit:
+            return runs.start(request, resolved, folder, listener, fit)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():
             say(f"stopped; go on with: {runnable('melanoma', 'train', '--resume', str(folder))}")

@@ -48,9 +48,13 @@ class ImageCache:
 
     def __init__(self, path: Path, size: int, broken: dict[int, str]) -> None:
         self.broken = broken
-        self._size = size
+        self._path, self._size = path.absolute(), size
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, int, dict[int, str]]]:
+        """In another process the same file is opened again."""
+        return type(self), (self._path, self._size, self.broken)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (n, size, size, 3). Safe to call from several threads. Raises OSError on a short read."""

@@ -6,23 +6,24 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from melanoma.config import OptimizerConfig, Recipe
+from melanoma.config import Recipe
 from melanoma.errors import RunError
 from melanoma.training.draws import count_draws
 from melanoma.training.models import add_diagnosis_head, drop_diagnosis_head
 from melanoma.training.pipeline import ImageSet, TrainingBatch, plain_batches, prefetch, training_batches
+from melanoma.training.step import Alone, Row, compile_model
 
 if TYPE_CHECKING:
     import keras
 
-Row = dict[str, float]
 EVALUATION_BATCH = 64
 
 
@@ -46,6 +47,23 @@ class State:
     history: list[Row] = field(default_factory=list)
 
 
+class Fit(Protocol):
+    """What `fit` is, here or elsewhere."""
+
+    def __call__(
+        self,
+        create: Callable[[], "keras.Model"],
+        train: ImageSet,
+        val: ImageSet,
+        recipe: Recipe,
+        *,
+        seed: int,
+        folder: Path,
+        progress: Progress | None = None,
+    ) -> tuple["keras.Model", State]:
+        """The kept model, with its history."""
+
+
 def fit(
     create: Callable[[], "keras.Model"],
     train: ImageSet,
@@ -55,35 +73,36 @@ def fit(
     seed: int,
     folder: Path,
     progress: Progress | None = None,
+    team: Alone | None = None,
 ) -> tuple["keras.Model", State]:
     """Train what `create` makes, or the last checkpoint in `folder`, and return the kept model with its history.
 
     `keep: best` keeps the epoch of the lowest validation loss, `last` the last one. With the same seed,
     images and machine the weights are the same bit for bit, however often the run was killed and resumed.
+    `team`: who trains; a member that does not lead returns weights without a history.
     Raises RunError when the loss is no longer finite.
     """
-    progress = progress or Progress()
+    progress, team = progress or Progress(), team or Alone()
     steps = math.ceil(count_draws(len(train), recipe.training) / recipe.training.batch_size)
-    restored = load_checkpoint(folder)
-    if restored:
-        model, state = restored
-    else:
-        model, state = create(), State()
-        if recipe.training.diagnosis_loss:
-            model = add_diagnosis_head(model)
-        compile_model(model, recipe, steps)
+    with team.scope():
+        model, state = load_checkpoint(folder) or (_create(create, recipe, steps), State())
     judge = drop_diagnosis_head(model)
+    if state.epoch < recipe.training.epochs:
+        team.prepare(model, recipe)
     while state.epoch < recipe.training.epochs:
         batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
         _seed_generators(model, seed, state.epoch)
-        row = _train_epoch(model, batches, steps, state.epoch, progress)
+        row = _train_epoch(team, model, batches, tell=partial(_tell, progress, state.epoch, steps))
+        if not team.leads:
+            state.epoch += 1
+            continue
         with averaged_weights(model):
-            figures = evaluate_logits(predict_logits(judge, val), val.y_true)
+            figures = evaluate_logits(predict_logits(judge, val, team), val.y_true)
         row |= {f"val_{name}": value for name, value in figures.items()}
         _record(state, row)
         save_checkpoint(folder, model, state)
         progress.on_epoch(state.epoch, row)
-    return _kept(folder, model, state, recipe), state
+    return _kept(folder, model, state, recipe, team), state
 
 
 def make_deterministic(seed: int) -> None:
@@ -97,35 +116,11 @@ def make_deterministic(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def compile_model(model: "keras.Model", recipe: Recipe, steps_per_epoch: int) -> None:
-    """Attach loss, metrics and the optimiser with its schedule.
-
-    The model gives logits, and those of the diagnoses if it has a head for them.
-    """
-    import keras
-
-    binary = keras.losses.BinaryCrossentropy(
-        from_logits=True, label_smoothing=recipe.training.label_smoothing
-    )
-    accuracy = [keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")]
-    optimizer = _create_optimizer(recipe, steps_per_epoch)
-    if len(model.outputs) == 1:
-        model.compile(optimizer=optimizer, loss=binary, metrics=accuracy)
-        return
-    model.compile(
-        optimizer=optimizer,
-        loss={"logit": binary, "diagnosis": keras.losses.CategoricalCrossentropy(from_logits=True)},
-        loss_weights={"logit": 1.0, "diagnosis": recipe.training.diagnosis_loss},
-        metrics={"logit": accuracy},
-    )
-
-
-def predict_logits(model: "keras.Model", images: ImageSet) -> NDArray[np.float64]:
+def predict_logits(model: "keras.Model", images: ImageSet, team: Alone | None = None) -> NDArray[np.float64]:
     """Logit (n,) of unchanged images, with the weights as they are. The model has one output."""
+    team = team or Alone()
     with prefetch(plain_batches(images, EVALUATION_BATCH)) as batches:
-        return np.concatenate(
-            [model.predict_on_batch(pixels)[:, 0] for pixels, _ in batches], dtype=np.float64
-        )
+        return np.concatenate([team.predict(model, pixels)[:, 0] for pixels, _ in batches], dtype=np.float64)
 
 
 def evaluate_logits(logit: NDArray[np.float64], y_true: NDArray[np.float32]) -> Row:
@@ -188,31 +183,6 @@ def load_checkpoint(folder: Path) -> tuple["keras.Model", State] | None:
         ) from error
 
 
-def _create_optimizer(recipe: Recipe, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
-    import keras
-
-    config = recipe.optimizer
-    average = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
-    rate = _schedule(config, recipe.training.epochs * steps_per_epoch, steps_per_epoch)
-    if config.name == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, **average)
-    return keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None, **average)
-
-
-def _schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int) -> Any:
-    """A constant rate, or warm-up from a hundredth of the peak and then half a cosine down to zero."""
-    import keras
-
-    if config.schedule == "constant":
-        return config.learning_rate
-    warmup = round(config.warmup_epochs * steps_per_epoch)
-    if not warmup:
-        return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
-    return keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 100, steps - warmup, warmup_target=config.learning_rate, warmup_steps=warmup
-    )
-
-
 def _seed_generators(model: "keras.Model", seed: int, epoch: int) -> None:
     """Set the layers' own random generators from (seed, epoch), as `.keras` files do not keep their state."""
     states = [v for v in model.non_trainable_variables if v.path.endswith("seed_generator_state")]
@@ -220,21 +190,39 @@ def _seed_generators(model: "keras.Model", seed: int, epoch: int) -> None:
         state.assign(np.random.default_rng([seed, epoch, number]).integers(2**31, size=state.shape))
 
 
+def _create(create: Callable[[], "keras.Model"], recipe: Recipe, steps: int) -> "keras.Model":
+    """What is trained at first: with a head for the diagnoses where they count, and compiled."""
+    model = create()
+    if recipe.training.diagnosis_loss:
+        model = add_diagnosis_head(model)
+    compile_model(model, recipe, steps)
+    return model
+
+
+def _tell(progress: Progress, epoch: int, steps: int, step: int, row: Row) -> None:
+    progress.on_batch(epoch, step, steps, row)
+
+
 def _train_epoch(
-    model: "keras.Model", epoch_batches: Iterator[TrainingBatch], steps: int, epoch: int, progress: Progress
+    team: Alone,
+    model: "keras.Model",
+    epoch_batches: Iterator[TrainingBatch],
+    *,
+    tell: Callable[[int, Row], None],
 ) -> Row:
+    """The figures of one epoch. Raises RunError when the loss is not finite."""
     means = {"loss": _Mean(), "accuracy": _Mean()}
     row: Row = {}
     with prefetch(epoch_batches) as batches:
-        for step, (pixels, y_true, diagnosis) in enumerate(batches):
-            figures = _train_batch(model, pixels, y_true, diagnosis)
+        for step, batch in enumerate(batches):
+            figures, y_true = team.train(model, batch), batch[1]
             means["loss"].add(figures["loss"], len(y_true))
             if np.isin(y_true, (0, 1)).all():  # of two images in one there is no right and wrong
                 means["accuracy"].add(figures["accuracy"], len(y_true))
             row = {name: mean.value for name, mean in means.items()}
-            progress.on_batch(epoch, step + 1, steps, row)
+            tell(step + 1, row)
     if not math.isfinite(row["loss"]):
-        raise RunError(f"the loss in epoch {epoch + 1} is not finite; lower optimizer.learning_rate")
+        raise RunError("the loss is not finite; lower optimizer.learning_rate")
     return row
 
 
@@ -254,28 +242,6 @@ class _Mean:
         return self.total / max(self.count, 1)
 
 
-def _train_batch(
-    model: "keras.Model",
-    pixels: NDArray[np.float32],
-    y_true: NDArray[np.float32],
-    diagnosis: NDArray[np.float32],
-) -> Row:
-    """One step; loss and accuracy of this batch, melanoma against other.
-
-    Images of unknown diagnosis train the one output only.
-    """
-    if len(model.outputs) == 1:
-        return dict(model.train_on_batch(pixels, y_true, return_dict=True))
-    known = diagnosis.any(axis=1).astype(np.float32)
-    figures = model.train_on_batch(
-        pixels,
-        {"logit": y_true, "diagnosis": diagnosis},
-        sample_weight={"logit": np.ones(len(y_true), np.float32), "diagnosis": known},
-        return_dict=True,
-    )
-    return {"loss": figures["logit_loss"], "accuracy": figures["logit_accuracy"]}
-
-
 def _record(state: State, row: Row) -> None:
     state.epoch += 1
     state.history.append({"epoch": state.epoch, **row})
@@ -283,12 +249,13 @@ def _record(state: State, row: Row) -> None:
         state.best_loss, state.best_epoch = row["val_loss"], state.epoch
 
 
-def _kept(folder: Path, model: "keras.Model", state: State, recipe: Recipe) -> "keras.Model":
+def _kept(folder: Path, model: "keras.Model", state: State, recipe: Recipe, team: Alone) -> "keras.Model":
     """The model of the kept epoch with one output, its weights averaged where the optimiser keeps an average."""
     import keras
 
-    if recipe.training.keep == "best" and state.best_epoch != state.epoch:
-        model = keras.models.load_model(_checkpoint(folder, state.best_epoch) / "model.keras")
+    epoch = state.best_epoch if recipe.training.keep == "best" else state.epoch
+    if team.leads and (team.spread or epoch != state.epoch):
+        model = keras.models.load_model(_checkpoint(folder, epoch) / "model.keras")
     with averaged_weights(model):
         weights = model.get_weights()
     model.set_weights(weights)
