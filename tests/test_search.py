@@ -16,6 +16,7 @@ from PIL import Image
 
 from conftest import draw, require_extra, write_images
 from manifests import make_manifest, many
+from ray_nodes import kill_node, list_processes, nodes
 
 require_extra("tensorflow", "train")
 require_extra("mlflow", "train")
@@ -130,11 +131,8 @@ def test_a_picture_of_any_trials():
         assert plots.to_png(plot_search(table, scales)).startswith(b"\x89PNG")
 
 
-@pytest.mark.long
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-@pytest.mark.filterwarnings("ignore")
-def test_a_killed_search_goes_on(tmp_path):
+def prepare_search(tmp_path) -> tuple[list[str], dict[str, str]]:
+    """The command of a small search over two sources, and its environment."""
     require_extra("ray", "cluster")
     write_images(tmp_path / "one", train=16, test=4)
     for number in range(32):  # other images: what two sources share is tested in neither
@@ -147,6 +145,15 @@ def test_a_killed_search_goes_on(tmp_path):
     command += ["--recipe", "original_cnn", "--space", "space.yaml", "--trials", "3", "-o", "search"]
     command += [word for setting in settings for word in ("--set", setting)]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return command, environment
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_search_goes_on(tmp_path):
+    command, environment = prepare_search(tmp_path)
     first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 400
     while not (done := list(tmp_path.glob("search/trials/*/*/evaluation/evaluation.json"))):
@@ -175,3 +182,30 @@ def test_a_killed_search_goes_on(tmp_path):
     assert sorted(name for name, parent, _ in rows if parent == top) == sorted(table["trial"])
     assert {status for *_, status in rows} <= {"FINISHED", "KILLED"}
     assert len(rows) == 3 + table["sources"].sum()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_that_dies_costs_no_trial(tmp_path):
+    """Two nodes with a trial each; one dies, and its trial goes on elsewhere after the runs that it has."""
+    command, environment = prepare_search(tmp_path)
+    with nodes(0, 1, 1) as made:
+        process = subprocess.Popen(
+            [*command, "--cluster", made.address],
+            cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until = time.monotonic() + 400
+        while len(list(tmp_path.glob("search/trials/*/*/run.json"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        victim = next(iter(made.worker_nodes))
+        assert [line for line in list_processes(victim).values() if "--run-dir" in line]
+        kill_node(made, victim)
+        said = process.communicate(timeout=900)[1]
+    assert process.returncode == 0, said
+    table = pd.read_csv(tmp_path / "search" / search.TRIALS)
+    assert len(table) == 3
+    assert table["auroc"].notna().all()
+    assert len(list(tmp_path.glob("search/trials/*/*/evaluation/evaluation.json"))) == table["sources"].sum()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from conftest import require_extra, write_images
+from ray_nodes import kill_node, list_processes, nodes
 
 require_extra("tensorflow", "train")
 require_extra("mlflow", "train")
@@ -112,6 +113,34 @@ def test_a_finished_study_is_summed_up_again_and_another_one_refused(workplace, 
     other = train(workplace, "here", "--seeds", "1")
     assert other.returncode == 2
     assert other.stderr.splitlines()[-1] == "melanoma: here holds another study; give another --run-dir"
+
+
+@pytest.mark.long
+def test_a_node_that_dies_in_the_middle_of_a_fold_loses_nothing(workplace, finished):
+    """Two nodes with a fold each; one dies, and its run goes on elsewhere."""
+    require_extra("ray", "cluster")
+    with nodes(0, 1, 1) as made:
+        process = subprocess.Popen(
+            command("dying", "--cluster", made.address),
+            cwd=workplace, env=environment(workplace, "dying"), stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until = time.monotonic() + 300
+        while len(list((workplace / "dying").glob("fold*/run.json"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        victim = next(iter(made.worker_nodes))
+        (running,) = [line for line in list_processes(victim).values() if "--run-dir" in line]
+        kill_node(made, victim)
+        said = process.communicate(timeout=500)[1]
+    assert process.returncode == 0, said
+    assert "dying/fold" in running
+    for name in ("fold1-seed1", "fold2-seed1"):
+        here, there = (
+            pd.read_csv(workplace / folder / name / "evaluation" / "predictions.csv")
+            for folder in ("here", "dying")
+        )
+        assert here["y_prob"].tolist() == there["y_prob"].tolist()
+    assert len(pd.read_csv(workplace / "dying" / study.PREDICTIONS)) == 40
 
 
 def test_a_run_that_failed_is_named_and_goes_on(workplace, tmp_path):

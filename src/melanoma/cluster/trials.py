@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # a node that only judges has no pandas
 
     from melanoma.search import Range, Trials
 
+FAILURES = 3  # nodes that may die under one trial; a run that fails for a reason of its own is tried as often
+
 
 def run_trials(trials: "Trials", space: "Sequence[Range]", n: int) -> "pd.DataFrame":
     """`n` trials with values drawn at random, some side by side; see `search.execute` for what comes back.
@@ -52,7 +54,11 @@ def run_trials(trials: "Trials", space: "Sequence[Range]", n: int) -> "pd.DataFr
                 ),
             ),
             run_config=tune.RunConfig(
-                name="search", storage_path=str(storage), verbose=0, callbacks=[_make_teller(n)]
+                name="search",
+                storage_path=str(storage),
+                verbose=0,
+                callbacks=[_make_teller(n)],
+                failure_config=tune.FailureConfig(max_failures=FAILURES),
             ),
         )
     with contextlib.redirect_stdout(io.StringIO()):  # Ray Tune praises itself there
