@@ -1,5 +1,6 @@
 """The images of one run: which they are, how they are split, and their pixels."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,8 @@ class Request:
 
     `limit`: train on so many images only, drawn by `seed`, classes and given splits in proportion; 0 is all.
     `notice`: a sentence that the report carries on top. `parent`: the MLflow run that this one belongs to.
-    `workers`: devices of this machine, or processes on the `cluster`, that train together.
+    `workers`: devices of this machine, or processes on the `cluster`, that train together. `average`: folders of
+    finished runs whose mean is taken instead of training.
     """
 
     sources: list[str]
@@ -46,6 +48,15 @@ class Request:
     parent: str | None = None
     workers: int = 1
     cluster: str | None = None
+    average: list[str] = field(default_factory=list)
+
+
+def read_request(folder: Path) -> Request:
+    """What a run folder was asked for. Raises RunError when it is no run folder."""
+    try:
+        return Request(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{folder} holds no run: its run.json is missing or damaged") from error
 
 
 @dataclass(frozen=True)

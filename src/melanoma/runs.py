@@ -105,10 +105,7 @@ def resume(folder: Path, listener: Listener | None = None, fit: fitting.Fit = fi
 
 def load(folder: Path) -> tuple[Request, Recipe]:
     """What a run folder was asked for. Raises RunError when it is no run folder."""
-    try:
-        request = Request(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{folder} holds no run: its run.json is missing or damaged") from error
+    request = run_images.read_request(folder)
     if not (folder / "recipe.yaml").is_file():
         raise RunError(f"{folder} has lost its recipe.yaml; start a new run")
     return request, load_recipe(str(folder / "recipe.yaml"))
@@ -276,6 +273,7 @@ def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, 
         "licence": "Apache-2.0 (code); the weights follow the licences of their training images",
         "use": "Research only; not a medical device.",
         **({"began_with": began_with["digest"]} if began_with else {}),
+        **({"average_of": [Path(member).name for member in request.average]} if request.average else {}),
         **({"notice": notice} if notice else {}),
     }
 

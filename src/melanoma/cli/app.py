@@ -7,6 +7,7 @@ from typer.exceptions import TyperException
 
 from melanoma.cli import (
     audit,
+    average,
     baseline,
     calibrate,
     check_explanations,
@@ -57,6 +58,7 @@ app.command()(calibrate.calibrate)
 app.command()(check_explanations.check_explanations)
 app.command()(split.split)
 app.command()(train.train)
+app.command()(average.average)
 app.command()(tune.tune)
 app.command()(baseline.baseline)
 app.command()(export.export)

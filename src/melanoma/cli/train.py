@@ -146,10 +146,10 @@ def run(
     try:
         if request is None or resolved is None:
             begun, resolved = runs.load(folder)
-            with choose_fit(resolved, begun.workers, cluster or begun.cluster) as fit:
+            with choose_fit(begun, resolved, cluster) as fit:
                 return runs.resume(folder, listener, fit)
         say(f"run folder: {folder}")
-        with choose_fit(resolved, request.workers, request.cluster) as fit:
+        with choose_fit(request, resolved) as fit:
             return runs.start(request, resolved, folder, listener, fit)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():

@@ -1,30 +1,37 @@
-"""`melanoma train --workers`: who trains."""
+"""Who trains: one device, several, a cluster, or nobody when runs are averaged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melanoma.errors import ConfigError
 
 if TYPE_CHECKING:
     from melanoma.config import Recipe
+    from melanoma.run_images import Request
     from melanoma.training.fit import Fit
 
 
 @contextmanager
-def choose_fit(recipe: "Recipe", workers: int, cluster: str | None) -> "Iterator[Fit]":
-    """The function that trains: one device, `workers` devices of this machine, or as many processes on a cluster.
+def choose_fit(request: "Request", recipe: "Recipe", cluster: str | None = None) -> "Iterator[Fit]":
+    """The function that trains: one device, several of this machine, or as many processes on a cluster.
 
-    Raises ConfigError and ClusterError.
+    `cluster`: where its workers are now, when not where the request says. Raises ConfigError and ClusterError.
     """
     from melanoma.training.fit import fit
 
+    workers, cluster = request.workers, cluster or request.cluster
     if workers > recipe.training.batch_size:
         raise ConfigError(
             f"--workers {workers} cannot share batches of {recipe.training.batch_size}; raise training.batch_size"
         )
-    if workers == 1:
+    if request.average:
+        from melanoma.training import averaging
+
+        yield partial(averaging.fit, members=[Path(member) for member in request.average])
+    elif workers == 1:
         yield fit
     elif cluster is None:
         from melanoma.training.team import gather_devices
