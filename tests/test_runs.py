@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from conftest import require_extra, write_images
+from conftest import draw, require_extra, write_images
 
 require_extra("tensorflow", "train")
 
@@ -25,7 +25,7 @@ from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
 from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
 from melanoma.inference import bundle as bundles
-from melanoma.inference import images, results
+from melanoma.inference import results
 from melanoma.inference.predictor import load_predictor
 from melanoma.inference.preprocessing import prepare
 from melanoma.listener import Listener
@@ -378,16 +378,22 @@ def test_without_mlflow_the_run_ends_well_and_says_so_once(workplace, tmp_path, 
     assert result.page.exists()
 
 
-def test_a_saved_model_answers_as_the_bundle(finished, workplace):
+def test_a_saved_model_answers_as_the_bundle_over_200_images_twice(finished, workplace):
     import tensorflow as tf
 
     runs.export_saved_model(finished.folder, workplace / "saved")
-    predictor = load_predictor(finished.bundle)
-    network = tf.saved_model.load(str(workplace / "saved"))
-    for path in sorted((workplace / "images" / "test").glob("*/*.png"))[:4]:
-        image = images.load(path)
-        answers = network.serve(prepare(image, predictor.bundle.preprocessing)[None])
-        assert answers["y_prob"].numpy()[0] == pytest.approx(predictor.predict(image).y_prob, abs=1e-4)
-        np.testing.assert_allclose(answers["heatmap"].numpy(), predictor.run(image).heatmap, atol=1e-4)
+    predictor = load_predictor(finished.bundle, domain_check=False)
+    calibration = predictor.bundle.calibration
+    pictures = [draw(seed, 40, 50, melanoma=seed % 2 == 1) for seed in range(200)]
+    expected = [predictor.run(picture) for picture in pictures]
+    rounds = []
+    for _ in range(2):
+        network = tf.saved_model.load(str(workplace / "saved"))
+        rounds.append([network.serve(prepare(p, predictor.bundle.preprocessing)[None]) for p in pictures])
+    for answers, again, output in zip(*rounds, expected, strict=True):
+        y_prob = calibration.transform(output.logit)
+        np.testing.assert_allclose(answers["y_prob"].numpy(), y_prob, atol=1e-4)
+        np.testing.assert_allclose(answers["heatmap"].numpy(), output.heatmap, atol=1e-4)
+        assert answers["y_prob"].numpy() == again["y_prob"].numpy()
     said = json.loads((workplace / "saved" / "assets.extra" / "melanoma.json").read_text())
     assert said["bundle_digest"] == predictor.digest
