@@ -1,11 +1,10 @@
 """How fast prediction is, as ratios inside one run, against the usual Keras way with the same network.
 
-    python benchmarks/speed.py [--quick] [--images FOLDER] [-o FILE]
+    python benchmarks/speed.py [--images FOLDER] [-o FILE]
 
 Measures the bundle that ships: one image in a process of its own; one image in a running process; a folder; overlays;
 memory. The usual way is: import TensorFlow, `load_model`, Keras' image utilities, `predict`. What else the machine does
-hits both alike, so what counts are the ratios; `--quick` takes fewer images. `benchmarks/speed_guard.py` keeps the
-results and compares with them.
+hits both alike, so what counts are the ratios. `benchmarks/speed_guard.py` keeps the results.
 """
 
 import argparse
@@ -252,20 +251,20 @@ def make_keras_model(target: Path) -> None:
     )
 
 
-def measure(quick: bool, asked: Path | None) -> dict[str, Any]:
+def measure(asked: Path | None) -> dict[str, Any]:
     """All of it."""
     with tempfile.TemporaryDirectory() as name:
         workplace = Path(name)
         keras_model = workplace / "model.keras"
         make_keras_model(keras_model)
-        paths = link_images(find_images(asked, workplace), workplace / "images", 96 if quick else 1000)
-        parts = measure_parts(paths[:: max(len(paths) // 60, 1)][: 20 if quick else 60], 3 if quick else 7)
+        paths = link_images(find_images(asked, workplace), workplace / "images", 1000)
+        parts = measure_parts(paths[:: max(len(paths) // 60, 1)][:60], 7)
         return {
-            "cold": measure_cold(paths[0], keras_model, 1 if quick else 7),
+            "cold": measure_cold(paths[0], keras_model, 7),
             "warm": measure_warm(parts),
             "folder": measure_folder(workplace / "images", paths, keras_model, parts, workplace),
             "explanation": measure_explanation(workplace / "images", workplace),
-            "memory": {} if quick else measure_memory(paths[0], workplace, (1000, 4000)),
+            "memory": measure_memory(paths[0], workplace, (1000, 4000)),
         }
 
 
@@ -288,11 +287,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--images", type=Path)
     parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
-    text = json.dumps({**describe(), **measure(asked.quick, asked.images)}, indent=1)
+    text = json.dumps({**describe(), **measure(asked.images)}, indent=1)
     print(text)
     if asked.output:
         asked.output.write_text(text + "\n", encoding="utf-8")

@@ -138,6 +138,10 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
         monkeypatch.setattr("melanoma.cluster.nodes.__version__", "9.9")
         with pytest.raises(ClusterError, match=r"has melanoma 0\.\d+\.\d+, this is 9\.9"):
             check_workers()
+    with nodes(1) as made, monkeypatch.context() as patch:
+        patch.setattr("ray.__version__", "2.0.0")
+        with pytest.raises(ClusterError, match=r"Version mismatch.* Ray: 2\.0\.0 .*use the same"):
+            cluster.connect(made.address).__enter__()
 
 
 def test_no_jobs_are_no_work():

@@ -39,7 +39,11 @@ def connect(address: str) -> Iterator[None]:
             else:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises whatever it likes
-        raise ClusterError(f"cannot join the cluster at {address}: {last_line(error)}") from error
+        with contextlib.suppress(Exception):
+            ray.shutdown()  # half joined
+        words = " ".join(str(error).split())
+        why = f"{words}; use the same" if words.startswith("Version mismatch") else last_line(error)
+        raise ClusterError(f"cannot join the cluster at {address}: {why}") from error
     try:
         yield
     finally:
