@@ -1,6 +1,6 @@
-"""LiteRT and ONNX Runtime on the network that ships: threads, precision, batch; one view an image.
+"""LiteRT and ONNX Runtime on the network that ships, or another: threads, precision, batch; one view an image.
 
-    python benchmarks/runtime.py [--rounds 5]
+    python benchmarks/runtime.py [--rounds 5] [--network original_cnn]
 
 All in turn in one process, several rounds, the best of them; milliseconds an image. `float16` and `int8` are how the
 weights are stored: LiteRT computes float16 ones in float32, and int8 ones with activations quantised as they come; ONNX
@@ -30,8 +30,10 @@ NAMES = {"none": "float32", "float16": "float16", "int8_weights": "int8"}
 Run = Callable[[], object]
 
 
-def create_network() -> Any:
-    """The Keras network with the weights that ship."""
+def create_network(name: str | None) -> Any:
+    """The Keras network of that name, untrained, at the original's size; without a name the one that ships."""
+    if name is not None:
+        return models.create_model(ModelConfig(name=name), InputConfig(size=150))
     facts = load_predictor().bundle.facts["recipe"]
     config = ModelConfig(name=facts["model"]["name"], weights="shipped")
     return models.create_model(config, InputConfig(**facts["input"]))
@@ -41,7 +43,9 @@ def convert(network: Any, batch: int, weights: str) -> bytes:
     """LiteRT's file for batches of one size."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(models._map_pooled(network, batch))
+    pooled = any("pool" in layer.name and len(layer.output.shape) == 2 for layer in network.layers)
+    mapped = (models._map_pooled if pooled else models._map_flattened)(network, batch)
+    converter = tf.lite.TFLiteConverter.from_keras_model(mapped)
     if weights != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if weights == "float16":
@@ -103,8 +107,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    network = create_network()
+    parser.add_argument("--network", choices=["original_cnn", "mobilenet_v2", "efficientnet_lite0"])
+    asked = parser.parse_args()
+    network = create_network(asked.network)
     rng = np.random.default_rng(0)
     runs: dict[Any, Run] = {}
     sizes = {}
@@ -116,7 +121,7 @@ def main() -> None:
             runs["LiteRT", *key] = open_litert(files[weights], threads, pixels)
             runs["ONNX Runtime", *key] = open_onnx(files["none"], weights, threads, pixels)
             sizes["LiteRT", *key] = sizes["ONNX Runtime", *key] = batch
-    best = clock(runs, sizes, rounds)
+    best = clock(runs, sizes, asked.rounds)
     columns = list(product(BATCHES, THREADS))
     print("| ms an image | " + " | ".join(f"batch {b}, {t} thread{'s' * (t > 1)}" for b, t in columns) + " |")
     print("|---|" + "---|" * len(columns))

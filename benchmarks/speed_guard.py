@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import speed
 
 from melanoma import load_predictor
@@ -75,7 +76,7 @@ def measure() -> dict[str, float]:
 def run_threads(count: int) -> float:
     """Processor seconds that the network alone takes for so many images, a thread a core."""
     predictor = load_predictor()
-    picture = speed.np.zeros((300, 300, 3), speed.np.uint8)
+    picture = np.zeros((300, 300, 3), np.uint8)
 
     def work() -> None:
         for _ in range(count // speed.CORES):
