@@ -151,6 +151,7 @@ def test_a_run_that_failed_is_named_and_goes_on(workplace, tmp_path):
         study.execute(tmp_path, plan, lambda left: [(job, "no room") for job in left], lambda _: None)
 
 
+@pytest.mark.long
 def test_on_a_cluster_a_killed_study_goes_on(workplace, finished):
     """The command dies in the middle of a fold; given again, it ends with what an undisturbed one has."""
     require_extra("ray", "cluster")
