@@ -1,6 +1,7 @@
 """Runs whose weights are averaged."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from melanoma.cli.app import app
 from melanoma.config import parse_recipe
 from melanoma.errors import ConfigError, RunError
 from melanoma.run_images import Request
+from melanoma.training import averaging
 
 TINY = {
     "name": "tiny",
@@ -71,6 +73,15 @@ def test_a_killed_average_is_resumed_as_one(members):
     CliRunner().invoke(app, ["train", "--resume", "mean"], standalone_mode=False)
     after = runs.load_model(members / "mean").get_weights()
     assert all((one == two).all() for one, two in zip(before, after, strict=True))
+
+
+def test_a_member_that_is_gone_is_named(members):
+    request = Request(
+        ["images"], splits="on-1/splits.csv", average=[str(members / "gone"), str(members / "on-1")]
+    )
+    fit = partial(averaging.fit, members=[members / "gone"])
+    with pytest.raises(RunError, match="gone, whose weights"):
+        runs.start(request, parse_recipe(TINY, "test"), members / "without", fit=fit)
 
 
 @pytest.mark.parametrize(

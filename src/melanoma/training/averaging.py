@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from melanoma.config import Recipe
+from melanoma.errors import RunError
 from melanoma.training.fit import Progress, State, evaluate_logits, predict_logits
 from melanoma.training.pipeline import ImageSet
 
@@ -30,10 +31,18 @@ def fit(
     folder: Path,
     progress: Progress | None = None,
 ) -> tuple["keras.Model", State]:
-    """As `training.fit.fit`, without training: the mean of finished runs, its validation figures as the one epoch."""
+    """As `training.fit.fit`, without training: the mean of finished runs, its validation figures as the one epoch.
+
+    Raises RunError when one of them is gone.
+    """
     import keras
 
     del create, train, recipe, seed, folder
+    for member in members:
+        if not (member / "model.keras").is_file():
+            raise RunError(
+                f"{member}, whose weights are to be averaged, has no model.keras any more; bring it back"
+            )
     models = [keras.models.load_model(member / "model.keras", compile=False) for member in members]
     averaged = models[0]
     weights = zip(*(model.get_weights() for model in models), strict=True)
