@@ -45,9 +45,7 @@ def convert(network: Any, batch: int, weights: str) -> bytes:
     """LiteRT's file for batches of one size."""
     import tensorflow as tf
 
-    pooled = any("pool" in layer.name and len(layer.output.shape) == 2 for layer in network.layers)
-    mapped = (models._map_pooled if pooled else models._map_flattened)(network, batch)
-    converter = tf.lite.TFLiteConverter.from_keras_model(mapped)
+    converter = tf.lite.TFLiteConverter.from_keras_model(models.map_images(network, batch))
     if weights != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if weights == "float16":
@@ -108,16 +106,18 @@ def fill_cores(rounds: int) -> None:
     content, cores = load_predictor().bundle.read_network(), os.cpu_count() or 1
     size = load_predictor().bundle.preprocessing.size
     pixels = np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
+    share = max(IMAGES // cores, 1)
+    count = share * cores
     one, every = open_litert(content, 1, pixels), open_litert(content, cores, pixels)
     each = [open_litert(content, 1, pixels) for _ in range(cores)]
 
     def side_by_side() -> None:
         with ThreadPoolExecutor(cores) as pool:
-            list(pool.map(lambda run: [run() for _ in range(IMAGES // cores)], each))
+            list(pool.map(lambda run: [run() for _ in range(share)], each))
 
     ways: dict[str, Run] = {
-        "one thread": lambda: [one() for _ in range(IMAGES)],
-        "one interpreter, a thread a core": lambda: [every() for _ in range(IMAGES)],
+        "one thread": lambda: [one() for _ in range(count)],
+        "one interpreter, a thread a core": lambda: [every() for _ in range(count)],
         "an interpreter a core": side_by_side,
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -128,7 +128,7 @@ def fill_cores(rounds: int) -> None:
             seconds[name].append(time.perf_counter() - began)
     print("\n| the bundle that ships, all its views | ms an image, best to worst round |\n|---|---|")
     for name, found in seconds.items():
-        low, high = (1000 * value / IMAGES for value in (min(found[1:]), max(found[1:])))
+        low, high = (1000 * value / count for value in (min(found[1:]), max(found[1:])))
         print(f"| {name} | {low:.1f} to {high:.1f} |")
 
 

@@ -4,9 +4,10 @@
     python benchmarks/speed_guard.py --keep     measure the guarded ratios anew and keep them
     python benchmarks/speed_guard.py --write    measure all anew and write results.json and its table
 
-Ratios inside one run are compared, never seconds, and a loss of up to 30 % passes. They are of processor time and not
-of the clock, each the least of several rounds in turn, so that what else the machine does hardly counts; against bare
-code and not against Keras, whose own time differs by half between two runs. A run that fails is made once more.
+Ratios inside one run are compared, never seconds, and a loss of up to 30 % passes. All but that of one image in a
+running process, whose parts are timed in turn, are of processor time and not of the clock, each the least of several
+rounds, so that what else the machine does hardly counts; against bare code and not against Keras, whose own time
+differs by half between two runs. A run that fails is made once more.
 """
 
 import json
@@ -80,7 +81,7 @@ def run_threads(count: int) -> float:
     picture = np.zeros((300, 300, 3), np.uint8)
 
     def work() -> None:
-        for _ in range(count // speed.CORES):
+        for _ in range(max(count // speed.CORES, 1)):
             predictor.run(picture)
 
     threads = [threading.Thread(target=work) for _ in range(speed.CORES)]
@@ -89,7 +90,7 @@ def run_threads(count: int) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return (time.process_time() - began) * count / (count // speed.CORES * speed.CORES)
+    return (time.process_time() - began) * count / (max(count // speed.CORES, 1) * speed.CORES)
 
 
 def compare(found: dict[str, float], kept: dict[str, float]) -> Iterator[str]:

@@ -19,7 +19,7 @@ require_extra("s3fs", "cluster")
 from PIL import Image
 from pyarrow import dataset
 
-from melanoma import cluster, load_predictor
+from melanoma import cluster, load_predictor, study
 from melanoma.archive import blocks, scoring
 from melanoma.archive.output import Output
 from melanoma.cluster.nodes import check_workers
@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray has
 
 MELANOMA = [sys.executable, "-c", "from melanoma.cli.main import run; run()"]
 BROKEN = (7, 150)
+JOBS = {"good": ("models", "list"), "bad": ("nonsense",)}
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,10 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
             assert time.monotonic() - began < 10
     with nodes(1) as made, cluster.connect(made.address):
         assert check_workers() == 1
+        jobs = [study.Job(name, tmp_path / name, words) for name, words in JOBS.items()]
+        found = {job.name: problem for job, problem in cluster.run_jobs(jobs)}
+        assert found["good"] == ""
+        assert "no such command" in found["bad"].lower()
         monkeypatch.setattr("melanoma.cluster.nodes.__version__", "9.9")
         with pytest.raises(ClusterError, match=r"has melanoma 0\.\d+\.\d+, this is 9\.9"):
             check_workers()

@@ -30,7 +30,7 @@ training:
   {epochs: 10, batch_size: 15, draw: balanced, draws: 70, label_smoothing: 0.05, diagnosis_loss: 0.3, keep: last}
 splits: {val: 0.2, calibration: 0.2}
 evaluation: {resamples: 100}
-"""  # 50 steps, with all that the default recipe has but dropout; no batch can be halved
+"""  # 50 steps, with the losses, the optimiser and the draws of the default recipe; batches of 15 cannot be halved
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def compare(history: pd.DataFrame, alone: pd.DataFrame) -> None:
         assert (history[column] != alone[column]).any()  # numbers are added in another order
 
 
+@pytest.mark.long
 def test_two_processes_on_ray_follow_one(workplace, alone):
     done = begin(workplace, "two", "--workers", 2, "--cluster", "auto")
     assert done.returncode == 0, done.stderr
@@ -104,6 +105,15 @@ def test_what_does_not_go_together_is_said(workplace, options, words):
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]
     assert not (workplace / "wrong").exists()
+
+
+@pytest.mark.long
+def test_more_workers_than_cores_are_refused_before_anything_is_written(workplace):
+    with nodes(1) as made:
+        done = begin(workplace, "many", "--workers", 2, "--cluster", made.address)
+    assert done.returncode == 2
+    assert "--workers 2: the cluster has 1 cores; take no more workers" in done.stderr.splitlines()[-1]
+    assert not (workplace / "many").exists()
 
 
 @pytest.mark.long

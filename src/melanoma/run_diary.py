@@ -54,6 +54,8 @@ def note_start(tracker: Tracker, folder: Path, recipe: Recipe, request: Request,
     tracker.tags({"melanoma.version": __version__, "python": platform.python_version()})
     if request.parent:
         tracker.tags({"mlflow.parentRunId": request.parent})
+    if request.average:
+        tracker.tags({"melanoma.average_of": ", ".join(Path(member).name for member in request.average)})
     if request.notice:
         tracker.tags({"melanoma.notice": request.notice, "mlflow.note.content": request.notice})
     names = ", ".join(source.name for source in manifest.sources)

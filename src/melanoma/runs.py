@@ -210,7 +210,7 @@ class _Run:
         report.save(
             reports,
             self.folder / "evaluation",
-            title=f"{self.recipe.name}, seed {self.request.seed}",
+            title=_title(self.recipe, self.request),
             facts={
                 "recipe": self.recipe.name,
                 "bundle": bundle.digest,
@@ -255,6 +255,11 @@ class _Run:
             calibrated_to=predictor.bundle.calibration.prevalence,
             progress=self.listener.stage(f"judging {split} images"),
         )
+
+
+def _title(recipe: Recipe, request: Request) -> str:
+    members = ", ".join(Path(member).name for member in request.average)
+    return f"{recipe.name}, mean of {members}" if members else f"{recipe.name}, seed {request.seed}"
 
 
 def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, Any]:

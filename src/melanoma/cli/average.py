@@ -9,6 +9,8 @@ import typer
 from melanoma.cli import train as training
 from melanoma.errors import ConfigError
 
+NEEDED = ("run.json", "recipe.yaml", "splits.csv", "model.keras", "bundle/bundle.json")
+
 
 def average(
     members: Annotated[
@@ -47,26 +49,24 @@ def _check(members: list[Path]) -> Path:
     """The first of them, as an absolute path. Raises RunError, and ConfigError when their mean is worth nothing."""
     from melanoma.config import load_recipe
     from melanoma.errors import RunError
-    from melanoma.training.weights import is_whole
+    from melanoma.inference import bundle as bundles
 
-    if len(members) < 2:
+    if len({member.resolve() for member in members}) < 2:
         raise ConfigError("give at least two runs to average")
     for member in members:
-        if not (member / "model.keras").is_file() or not (member / "recipe.yaml").is_file():
+        if not all((member / name).is_file() for name in NEEDED):
             raise RunError(f"{member} is no finished run; finish it with: melanoma train --resume {member}")
+    first = members[0]
     recipes = [load_recipe(str(member / "recipe.yaml")) for member in members]
-    for member, recipe in zip(members, recipes, strict=True):
-        if (recipe.model, recipe.input) != (recipes[0].model, recipes[0].input):
+    began_with = [bundles.load(member / "bundle").facts.get("began_with") for member in members]
+    for member, recipe, beginning in zip(members, recipes, began_with, strict=True):
+        if (recipe.model.name, recipe.input) != (recipes[0].model.name, recipes[0].input):
+            raise ConfigError(f"{member} has another network or input than {first}")
+        if beginning is None or beginning != began_with[0]:
             raise ConfigError(
-                f"{member} has another model or input than {members[0]}, or began with other weights"
+                f"{member} and {first} did not begin with the weights of one run, and the mean of such is worth "
+                "nothing; train each on from one run, with --set model.weights=RUN"
             )
-        if (member / "splits.csv").read_bytes() != (members[0] / "splits.csv").read_bytes():
-            raise ConfigError(
-                f"{member} has other splits than {members[0]}, so nobody knows what both never saw"
-            )
-    if not is_whole(recipes[0].model.weights):
-        raise ConfigError(
-            "these runs began with separate weights, and the mean of such is worth nothing; "
-            "train each on from one run, with --set model.weights=RUN"
-        )
-    return members[0].absolute()
+        if (member / "splits.csv").read_bytes() != (first / "splits.csv").read_bytes():
+            raise ConfigError(f"{member} has other splits than {first}, so nobody knows what both never saw")
+    return first.absolute()

@@ -4,8 +4,9 @@ import os
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,8 @@ from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from melanoma.run_images import Request
     from melanoma.runs import Result
 
@@ -50,9 +53,9 @@ def train(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each fold, from --seed on.")] = 1,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(min=1, help="Share every batch: devices of this machine, or with --cluster processes."),
-    ] = 1,
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="Runs of a study, or --workers, on Ray: auto, or HOST:PORT.")
     ] = None,
@@ -65,25 +68,23 @@ def train(
     if resume is not None:
         if data:
             raise ConfigError("--resume takes the images that the run began with; leave DATA out")
-        if workers > 1:
-            raise ConfigError("--resume takes as many workers as the run began with; leave --workers out")
-        result = run(None, "", [], resume, cluster)
+        result = run(None, "", [], resume, {"workers": workers, "cluster": cluster})
     elif data:
         from melanoma.run_images import Request
 
         request = Request(
             sources=data, seed=seed, labels=options.parse_labels(label), strict=strict, limit=limit,
             groups=str(groups) if groups else None, splits=str(splits) if splits else None, register=register,
-            parent=parent_run, workers=workers, cluster=cluster,
+            parent=parent_run, workers=workers or 1, cluster=cluster,
         )  # fmt: skip
         if folds or leave_source_out:
-            if workers > 1:
+            if workers:
                 raise ConfigError("--workers is for a single run; a study does whole runs side by side")
             _study(
                 request, studies.Wish(folds, seeds, cluster), leave_source_out, recipe, set_ or [], run_dir
             )
             return
-        _refuse_study_options(seeds, cluster, workers)
+        _refuse_study_options(seeds)
         result = run(request, recipe, set_ or [], run_dir or new_folder(Path(recipe).stem, seed))
     else:
         raise ConfigError("give DATA to train on, or --resume RUN")
@@ -115,11 +116,9 @@ def _study(
     )
 
 
-def _refuse_study_options(seeds: int, cluster: str | None, workers: int) -> None:
+def _refuse_study_options(seeds: int) -> None:
     if seeds > 1:
         raise ConfigError("--seeds is for a study; add --folds N or --leave-source-out")
-    if cluster is not None and workers == 1:
-        raise ConfigError("--cluster needs --workers N, --folds N or --leave-source-out")
 
 
 def run(
@@ -127,11 +126,11 @@ def run(
     recipe: str,
     overrides: list[str],
     folder: Path,
-    cluster: str | None = None,
+    now: "Mapping[str, Any] | None" = None,
 ) -> "Result":
     """Start a run, or resume the one in `folder` when `request` is None, with progress shown.
 
-    `cluster`: where its workers are now, when not where they were.
+    `now`: what of the resumed request is otherwise this time; None stands for what it was.
     """
     from melanoma.config import load_recipe
 
@@ -146,10 +145,11 @@ def run(
     try:
         if request is None or resolved is None:
             begun, resolved = runs.load(folder)
-            with choose_fit(begun, resolved, cluster) as fit:
+            changes = {name: value for name, value in (now or {}).items() if value is not None}
+            with choose_fit(replace(begun, **changes), resolved, folder) as fit:
                 return runs.resume(folder, listener, fit)
         say(f"run folder: {folder}")
-        with choose_fit(request, resolved) as fit:
+        with choose_fit(request, resolved, folder) as fit:
             return runs.start(request, resolved, folder, listener, fit)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def choose_fit(request: "Request", recipe: "Recipe", cluster: str | None = None) -> "Iterator[Fit]":
+def choose_fit(request: "Request", recipe: "Recipe", folder: Path) -> "Iterator[Fit]":
     """The function that trains: one device, several of this machine, or as many processes on a cluster.
 
-    `cluster`: where its workers are now, when not where the request says. Raises ConfigError and ClusterError.
+    A run in `folder` that has all its epochs needs nobody. Raises ConfigError and ClusterError.
     """
-    from melanoma.training.fit import fit
+    from melanoma.training.fit import count_epochs, fit
 
-    workers, cluster = request.workers, cluster or request.cluster
+    workers, cluster = request.workers, request.cluster
+    if cluster is not None and workers == 1:
+        raise ConfigError("--cluster needs --workers N, --folds N or --leave-source-out")
     if workers > recipe.training.batch_size:
         raise ConfigError(
             f"--workers {workers} cannot share batches of {recipe.training.batch_size}; raise training.batch_size"
@@ -31,7 +33,7 @@ def choose_fit(request: "Request", recipe: "Recipe", cluster: str | None = None)
         from melanoma.training import averaging
 
         yield partial(averaging.fit, members=[Path(member) for member in request.average])
-    elif workers == 1:
+    elif workers == 1 or count_epochs(folder / "checkpoints") >= recipe.training.epochs:
         yield fit
     elif cluster is None:
         from melanoma.training.team import gather_devices
@@ -42,4 +44,5 @@ def choose_fit(request: "Request", recipe: "Recipe", cluster: str | None = None)
         from melanoma.cluster import team
 
         with ray_cluster.connect(cluster):
+            team.count_cores(workers)  # says so before anything is written
             yield partial(team.fit, workers=workers)

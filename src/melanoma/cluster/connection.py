@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+os.environ["RAY_TRAIN_V2_ENABLED"] = "1"  # the other one takes a core for itself
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters comes as an exception
 
 import ray
@@ -18,6 +19,7 @@ import ray.data
 
 from melanoma.cluster.nodes import last_line
 from melanoma.errors import ClusterError
+from melanoma.inference.runtime import stderr_aside
 
 HERE = "auto"
 CONNECT_SECONDS = 2.0
@@ -32,8 +34,9 @@ def connect(address: str) -> Iterator[None]:
     """
     _be_quiet()
     check_address(address)
+    sys.stderr.flush()
     try:
-        with _silence():
+        with stderr_aside():  # whatever the level of its log, Ray's native part says which that is
             if address == HERE:
                 ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             else:
@@ -86,17 +89,3 @@ def _be_quiet() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     warnings.filterwarnings("ignore", module="ray")
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing reaches standard error: Ray's native part says which level of log it has, whatever the level."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -1,5 +1,6 @@
 """The nodes of a cluster: what each can do, and what went wrong on one."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,26 @@ from melanoma.errors import ClusterError, MelanomaError
 from melanoma.version import __version__
 
 PROBE_SECONDS = 120.0
+TO_JUDGE = ("PIL",)
+TO_TRAIN = ("tensorflow", "keras", "sklearn", "cv2")
 
 
-def check_workers() -> int:
-    """How many cores there are, on nodes that can all judge. Raises ClusterError."""
+def check_workers(training: bool = False) -> int:
+    """How many cores there are, on nodes that can all judge, and train if that is meant. Raises ClusterError."""
     nodes = list_nodes()
-    asked = {_ask(node): node["NodeManagerAddress"] for node in nodes}
+    needed, extras = (TO_TRAIN, "train,cluster") if training else (TO_JUDGE, "cluster")
+    asked = {_ask(node, needed): node["NodeManagerAddress"] for node in nodes}
     for answer, name in asked.items():
         try:
             version, runtime = ray.get(answer, timeout=PROBE_SECONDS)
         except Exception as error:
             raise ClusterError(
-                f"the node {name} cannot judge: {last_line(error)}; install melanoma[cluster] {__version__} there"
+                f"the node {name} cannot work: {last_line(error)}; install melanoma[{extras}] {__version__} there"
             ) from error
         if version != __version__:
             raise ClusterError(f"the node {name} has melanoma {version}, this is {__version__}; use the same")
         if runtime:
-            raise ClusterError(f"the node {name} cannot judge: {runtime}; install melanoma[cluster] there")
+            raise ClusterError(f"the node {name} cannot work: {runtime}; install melanoma[{extras}] there")
     return sum(int(node["Resources"]["CPU"]) for node in nodes)
 
 
@@ -38,18 +42,19 @@ def list_nodes() -> list[dict[str, Any]]:
     return nodes
 
 
-def _ask(node: dict[str, Any]) -> ray.ObjectRef:
+def _ask(node: dict[str, Any], needed: tuple[str, ...]) -> ray.ObjectRef:
     place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=place)(_probe).remote()
+    return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=place)(_probe).remote(needed)
 
 
-def _probe() -> tuple[str, str]:
-    """The version of this package on a node, and what keeps it from judging."""
+def _probe(needed: tuple[str, ...]) -> tuple[str, str]:
+    """The version of this package on a node, and what keeps it from working."""
     try:
         import ai_edge_litert.interpreter  # noqa: F401
     except ImportError as error:
         return __version__, str(error)
-    return __version__, ""
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    return __version__, f"{', '.join(missing)} not installed" if missing else ""
 
 
 def check_folder(folder: Path) -> None:

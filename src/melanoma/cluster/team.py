@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FAILURES = 3  # so many workers or nodes may die
 TELL_SECONDS = 0.5
+SILENCE_SECONDS = 90.0
 
 
 def fit(
@@ -44,9 +46,10 @@ def fit(
     When a worker dies all begin again after the last checkpoint, as soon as there is room for as many. Raises
     ClusterError when there are too few cores, or too many workers died.
     """
-    cores = _count_cores(workers)
+    cores = count_cores(workers)
     folder.mkdir(parents=True, exist_ok=True)
-    check_folder(folder)
+    for place in {folder, train.cache.path.parent, val.cache.path.parent}:
+        check_folder(place)
     beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     told = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": beside})  # no other node takes it along
     member = _Member(create, train, val, recipe, seed, folder.absolute(), cores, told)
@@ -70,7 +73,7 @@ class _Member:
     told: Queue
 
     def __call__(self) -> None:
-        """Train; an error of ours is told and not raised, since it would come again."""
+        """Train; an error of ours or of a disk is told and not raised, since it would come again."""
         from ray.train import get_context
 
         from melanoma.training import team as teams
@@ -84,7 +87,7 @@ class _Member:
                 self.create, self.train, self.val, self.recipe,
                 seed=self.seed, folder=self.folder, progress=progress, team=team,
             )  # fmt: skip
-        except MelanomaError as error:
+        except (MelanomaError, OSError) as error:
             self.told.put(("error", error))
 
 
@@ -105,9 +108,9 @@ class _Teller(fitting.Progress):
         self._told.put(("epoch", epoch, row))
 
 
-def _count_cores(workers: int) -> int:
-    """How many cores each worker gets. Raises ClusterError when there are fewer than workers."""
-    check_workers()
+def count_cores(workers: int) -> int:
+    """How many cores each worker gets. Raises ClusterError when there are fewer than workers, or no TensorFlow."""
+    check_workers(training=True)
     cores = [int(node["Resources"]["CPU"]) for node in list_nodes()]
     for share in range(max(cores), 0, -1):
         if sum(count // share for count in cores) >= workers:
@@ -128,7 +131,10 @@ def _create_trainer(member: _Member, workers: int, storage: Path) -> Any:
             num_workers=workers,
             resources_per_worker={"CPU": member.cores},
             placement_strategy="SPREAD",
-            use_gpu=sum(int(node["Resources"].get("GPU", 0)) for node in list_nodes()) >= workers,
+            use_gpu=all(
+                node["Resources"].get("GPU", 0) >= node["Resources"]["CPU"] // member.cores
+                for node in list_nodes()
+            ),
         ),
         run_config=RunConfig(
             name="team", storage_path=str(storage), failure_config=FailureConfig(max_failures=FAILURES)
@@ -148,12 +154,22 @@ def _listen(trainer: Any, told: Queue, progress: fitting.Progress) -> None:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
+    heard = time.monotonic()
     while thread.is_alive() or not told.empty():
-        with contextlib.suppress(Empty):
+        try:
             kind, *what = told.get(timeout=TELL_SECONDS)
-            if kind == "error":
-                raise what[0]
-            (progress.on_batch if kind == "batch" else progress.on_epoch)(*what)
+        except Empty:
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                heard = time.monotonic()
+                warning = f"no news of the workers for {SILENCE_SECONDS:.0f} s: Ray may be waiting for room for them"
+                print(warning, file=sys.stderr)  # noqa: T201 - the loop's progress has no such line
+            continue
+        except ray.exceptions.RayError as error:
+            raise explain(error) from error
+        heard = time.monotonic()
+        if kind == "error":
+            raise what[0]
+        (progress.on_batch if kind == "batch" else progress.on_epoch)(*what)
     if failed:
         raise explain(failed[0]) from failed[0]
 

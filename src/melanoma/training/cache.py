@@ -43,18 +43,18 @@ def cache_folder() -> Path:
 class ImageCache:
     """Prepared images, uint8 (size, size, 3) a row, in the order they were asked for.
 
-    `broken` maps the row of each image that could not be decoded to the reason; its pixels are zero.
+    `path`: its file. `broken` maps the row of each image that could not be decoded to the reason; its pixels are zero.
     """
 
     def __init__(self, path: Path, size: int, broken: dict[int, str]) -> None:
         self.broken = broken
-        self._path, self._size = path.absolute(), size
+        self.path, self._size = path.absolute(), size
         self._file = path.open("rb", buffering=0)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path, int, dict[int, str]]]:
         """In another process the same file is opened again."""
-        return type(self), (self._path, self._size, self.broken)
+        return type(self), (self.path, self._size, self.broken)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """uint8 (n, size, size, 3). Safe to call from several threads. Raises OSError on a short read."""

@@ -93,11 +93,13 @@ def fit(
         batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
         _seed_generators(model, seed, state.epoch)
         row = _train_epoch(team, model, batches, tell=partial(_tell, progress, state.epoch, steps))
+        with averaged_weights(
+            model
+        ):  # by every member: swapping rounds the last bit, which must stay the same for all
+            figures = evaluate_logits(predict_logits(judge, val, team), val.y_true) if team.leads else {}
         if not team.leads:
             state.epoch += 1
             continue
-        with averaged_weights(model):
-            figures = evaluate_logits(predict_logits(judge, val, team), val.y_true)
         row |= {f"val_{name}": value for name, value in figures.items()}
         _record(state, row)
         save_checkpoint(folder, model, state)
@@ -164,6 +166,12 @@ def save_checkpoint(folder: Path, model: "keras.Model", state: State) -> None:
     for old in _checkpoints(folder):
         if old not in (target, _checkpoint(folder, state.best_epoch)):
             shutil.rmtree(old)
+
+
+def count_epochs(folder: Path) -> int:
+    """How many epochs the checkpoints in `folder` are of."""
+    checkpoints = _checkpoints(folder)
+    return int(checkpoints[-1].name.removeprefix("epoch-")) if checkpoints else 0
 
 
 def load_checkpoint(folder: Path) -> tuple["keras.Model", State] | None:

@@ -72,8 +72,7 @@ def create_inference_model(model: "keras.Model", views: int = 1) -> "keras.Model
     import keras
     from keras import ops
 
-    pooled = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
-    mapped = (_map_pooled if pooled else _map_flattened)(model, views)
+    mapped = map_images(model, views)
     if views == 1:
         return mapped
     image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
@@ -82,6 +81,14 @@ def create_inference_model(model: "keras.Model", views: int = 1) -> "keras.Model
     outputs["heatmap"] = ops.concatenate([_turn_back(one, view) for view, one in enumerate(maps)])
     means = {name: ops.mean(value, axis=0, keepdims=len(value.shape) > 1) for name, value in outputs.items()}
     return keras.Model(image, means | {"logit": ops.reshape(means["logit"], (1,))})
+
+
+def map_images(model: "keras.Model", batch_size: int) -> "keras.Model":
+    """As `create_inference_model`, one view each of so many images."""
+    import keras
+
+    pooled = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
+    return (_map_pooled if pooled else _map_flattened)(model, batch_size)
 
 
 def _turn(images: Any, view: int) -> Any:

@@ -2,8 +2,9 @@
 
 Synchronous data parallelism on `tf.distribute`: all replicas hold the same weights, the gradients of their parts are
 added up, and every replica takes the same step. The loss is the mean over the whole batch, however it is divided, so
-more replicas change nothing but the order in which numbers are added (and the masks of dropout, which each replica
-draws for itself). Keras' `fit` does not work under this strategy on several processes; its optimisers and models do.
+more replicas change nothing but the order in which numbers are added (and the masks of dropout: every replica draws
+the same ones for its part). Keras' `fit` does not work under this strategy on several processes; its optimisers and
+models do.
 """
 
 import os
@@ -56,6 +57,7 @@ def join(rank: int, cores: int) -> "Team":
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # Ray Train asks for a Keras that is not ours
     import tensorflow as tf
 
+    _check_backend()
     tf.config.threading.set_intra_op_parallelism_threads(cores)
     tf.config.threading.set_inter_op_parallelism_threads(cores)
     return Team(tf.distribute.MultiWorkerMirroredStrategy(), leads=rank == 0)
@@ -70,6 +72,7 @@ class Team(Alone):
         self._strategy = strategy
         self._step: Callable[..., Any] | None = None
         self._call: Callable[..., Any] | None = None
+        self._judge: keras.Model | None = None
         self.leads = leads
 
     @property
@@ -127,8 +130,8 @@ class Team(Alone):
         """Logits (n, 1) by this process alone: Keras' own `predict_on_batch` would wait for all of them."""
         import tensorflow as tf
 
-        if self._call is None:
-            self._call = tf.function(lambda images: model(images, training=False))
+        if self._call is None or self._judge is not model:
+            self._judge, self._call = model, tf.function(lambda images: model(images, training=False))
         return np.asarray(self._call(pixels))
 
     def _divide(self, batch: TrainingBatch) -> list[Part]:
