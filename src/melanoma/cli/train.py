@@ -146,6 +146,8 @@ def run(
         if request is None or resolved is None:
             begun, resolved = runs.load(folder)
             changes = {name: value for name, value in (now or {}).items() if value is not None}
+            if changes.get("workers") == 1:  # alone from here on, wherever it was
+                changes = {"cluster": None, **changes}
             with choose_fit(replace(begun, **changes), resolved, folder) as fit:
                 return runs.resume(folder, listener, fit)
         say(f"run folder: {folder}")
