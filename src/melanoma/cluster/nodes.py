@@ -18,19 +18,19 @@ TO_TRAIN = ("tensorflow", "keras", "sklearn", "cv2")
 def check_workers(training: bool = False) -> int:
     """How many cores there are, on nodes that can all judge, and train if that is meant. Raises ClusterError."""
     nodes = list_nodes()
-    needed, extras = (TO_TRAIN, "train,cluster") if training else (TO_JUDGE, "cluster")
+    verb, needed, extras = ("train", TO_TRAIN, "train,cluster") if training else ("judge", TO_JUDGE, "cluster")
     asked = {_ask(node, needed): node["NodeManagerAddress"] for node in nodes}
     for answer, name in asked.items():
         try:
             version, runtime = ray.get(answer, timeout=PROBE_SECONDS)
         except Exception as error:
             raise ClusterError(
-                f"the node {name} cannot work: {last_line(error)}; install melanoma[{extras}] {__version__} there"
+                f"the node {name} cannot {verb}: {last_line(error)}; install melanoma[{extras}] {__version__} there"
             ) from error
         if version != __version__:
             raise ClusterError(f"the node {name} has melanoma {version}, this is {__version__}; use the same")
         if runtime:
-            raise ClusterError(f"the node {name} cannot work: {runtime}; install melanoma[{extras}] there")
+            raise ClusterError(f"the node {name} cannot {verb}: {runtime}; install melanoma[{extras}] there")
     return sum(int(node["Resources"]["CPU"]) for node in nodes)
 
 
