@@ -18,7 +18,9 @@ TO_TRAIN = ("tensorflow", "keras", "sklearn", "cv2")
 def check_workers(training: bool = False) -> int:
     """How many cores there are, on nodes that can all judge, and train if that is meant. Raises ClusterError."""
     nodes = list_nodes()
-    verb, needed, extras = ("train", TO_TRAIN, "train,cluster") if training else ("judge", TO_JUDGE, "cluster")
+    verb, needed, extras = (
+        ("train", TO_TRAIN, "train,cluster") if training else ("judge", TO_JUDGE, "cluster")
+    )
     asked = {_ask(node, needed): node["NodeManagerAddress"] for node in nodes}
     for answer, name in asked.items():
         try:
