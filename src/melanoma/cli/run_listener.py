@@ -1,6 +1,9 @@
 """A training run on standard error."""
 
-from contextlib import ExitStack
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 
 from melanoma.cli.progress import Meter, say, show_progress
 from melanoma.listener import Listener
@@ -13,6 +16,28 @@ class RunListener(Listener):
         self._stack = ExitStack()
         self._epoch = -1
         self._meter = Meter("")
+        self._interrupted = False
+
+    @contextmanager
+    def heeding_ctrl_c(self) -> Iterator[None]:
+        """Stop at the next batch, too: a finaliser in whose middle Ctrl-C comes swallows what it raises.
+
+        For the main thread; where Ctrl-C is ignored it stays so.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.default_int_handler:
+            yield
+            return
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            self._interrupted = True
+            signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def say(self, line: str) -> None:
         """Print the line below what is there."""
@@ -25,7 +50,9 @@ class RunListener(Listener):
         return self._stack.enter_context(show_progress(label))
 
     def on_batch(self, epoch: int, step: int, steps: int, row: dict[str, float]) -> None:
-        """Show the step with the figures so far."""
+        """Show the step with the figures so far. Raises KeyboardInterrupt after a Ctrl-C that was swallowed."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         if epoch != self._epoch:
             self._epoch = epoch
             self._meter = self.stage(f"epoch {epoch + 1}")

@@ -148,10 +148,10 @@ def run(
             changes = {name: value for name, value in (now or {}).items() if value is not None}
             if changes.get("workers") == 1:  # alone from here on, wherever it was
                 changes = {"cluster": None, **changes}
-            with choose_fit(replace(begun, **changes), resolved, folder) as fit:
+            with listener.heeding_ctrl_c(), choose_fit(replace(begun, **changes), resolved, folder) as fit:
                 return runs.resume(folder, listener, fit)
         say(f"run folder: {folder}")
-        with choose_fit(request, resolved, folder) as fit:
+        with listener.heeding_ctrl_c(), choose_fit(request, resolved, folder) as fit:
             return runs.start(request, resolved, folder, listener, fit)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():
