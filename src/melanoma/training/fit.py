@@ -93,9 +93,12 @@ def fit(
         batches = training_batches(train, recipe, seed=seed, epoch=state.epoch)
         _seed_generators(model, seed, state.epoch)
         row = _train_epoch(team, model, batches, tell=partial(_tell, progress, state.epoch, steps))
-        with averaged_weights(
-            model
-        ):  # by every member: swapping rounds the last bit, which must stay the same for all
+        if not math.isfinite(row["loss"]):
+            raise RunError(
+                f"the loss in epoch {state.epoch + 1} is not finite; lower optimizer.learning_rate"
+            )
+        # by every member: swapping rounds the last bit, which must stay the same for all
+        with averaged_weights(model):
             figures = evaluate_logits(predict_logits(judge, val, team), val.y_true) if team.leads else {}
         if not team.leads:
             state.epoch += 1
@@ -218,7 +221,7 @@ def _train_epoch(
     *,
     tell: Callable[[int, Row], None],
 ) -> Row:
-    """The figures of one epoch. Raises RunError when the loss is not finite."""
+    """The figures of one epoch."""
     means = {"loss": _Mean(), "accuracy": _Mean()}
     row: Row = {}
     with prefetch(epoch_batches) as batches:
@@ -229,8 +232,6 @@ def _train_epoch(
                 means["accuracy"].add(figures["accuracy"], len(y_true))
             row = {name: mean.value for name, mean in means.items()}
             tell(step + 1, row)
-    if not math.isfinite(row["loss"]):
-        raise RunError("the loss is not finite; lower optimizer.learning_rate")
     return row
 
 
