@@ -140,7 +140,7 @@ def test_a_node_that_dies_costs_an_epoch_at_most(workplace):
     assert len(victims) == 2
     history = pd.read_csv(run / "history.csv")
     assert history["epoch"].tolist() == list(range(1, 7))
-    assert history["loss"].iloc[-1] < 0.1
+    assert history["val_loss"].iloc[-1] < 0.1  # that of training has a floor, by smoothed labels and MixUp
     assert [done.stderr.count(f"epoch {epoch} done") for epoch in range(1, 7)] == [1] * 6
 
 
