@@ -2,9 +2,10 @@
 
     python benchmarks/runtime.py [--rounds 5] [--network original_cnn]
 
-All in turn in one process, several rounds, the best of them; milliseconds an image. `float16` and `int8` are how the
-weights are stored: LiteRT computes float16 ones in float32, and int8 ones with activations quantised as they come; ONNX
-Runtime turns both into float32 when it loads them. Needs the extras train, export and dev.
+All in turn in one process, several rounds, the best of them; milliseconds an image. `float16` and `int8 weights` are
+how the weights are stored: LiteRT computes float16 ones in float32, and int8 ones with activations quantised as they
+come; ONNX Runtime turns both into float32 when it loads them. `int8`: the feature maps are computed so, in ranges of
+noise here, which changes what is found and not how long it takes. Needs the extras train, export and dev.
 """
 
 import argparse
@@ -24,11 +25,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from melanoma import load_predictor
 from melanoma.config import InputConfig, ModelConfig
 from melanoma.training import models, onnx_file
-from melanoma.training.export import _quiet
+from melanoma.training.export import Quantize, export_litert
 
 IMAGES = 24
-BATCHES, THREADS, WEIGHTS = (1, 8, 32), (1, 2), ("none", "float16", "int8_weights")
-NAMES = {"none": "float32", "float16": "float16", "int8_weights": "int8"}
+BATCHES, THREADS = (1, 8, 32), (1, 2)
+NAMES: dict[Quantize, str] = {
+    "none": "float32",
+    "float16": "float16",
+    "int8_weights": "int8 weights",
+    "int8": "int8",
+}
 Run = Callable[[], object]
 
 
@@ -41,17 +47,14 @@ def create_network(name: str | None) -> Any:
     return models.create_model(config, InputConfig(**facts["input"]))
 
 
-def convert(network: Any, batch: int, weights: str) -> bytes:
-    """LiteRT's file for batches of one size."""
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(models.map_images(network, batch))
-    if weights != "none":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if weights == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    with _quiet():
-        return bytes(converter.convert())
+def convert(network: Any, weights: Quantize) -> bytes:
+    """LiteRT's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.tflite"
+        rng = np.random.default_rng(0)
+        samples = [rng.uniform(-1, 1, network.input_shape[1:]).astype(np.float32) for _ in range(8)]
+        export_litert(network, file, weights, samples=samples)
+        return file.read_bytes()
 
 
 def open_litert(content: bytes, threads: int, pixels: np.ndarray[Any, Any]) -> Run:
@@ -59,8 +62,10 @@ def open_litert(content: bytes, threads: int, pixels: np.ndarray[Any, Any]) -> R
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content, num_threads=threads)
-    interpreter.allocate_tensors()
     place = interpreter.get_input_details()[0]["index"]
+    if len(pixels) > 1:
+        interpreter.resize_tensor_input(place, pixels.shape)
+    interpreter.allocate_tensors()
 
     def run() -> None:
         interpreter.set_tensor(place, pixels)
@@ -69,16 +74,19 @@ def open_litert(content: bytes, threads: int, pixels: np.ndarray[Any, Any]) -> R
     return run
 
 
-def open_onnx(content: bytes, weights: Any, threads: int, pixels: np.ndarray[Any, Any]) -> Run:
+def open_onnx(
+    files: dict[Quantize, bytes], weights: Quantize, threads: int, pixels: np.ndarray[Any, Any]
+) -> Run:
     """One call of ONNX Runtime on the same network, translated."""
     import onnxruntime
     from tf2onnx import convert as translate
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.tflite"
-        file.write_bytes(content)
+        file.write_bytes(files["int8" if weights == "int8" else "none"])
         model = translate.from_tflite(str(file), opset=onnx_file.OPSET)[0]
-    onnx_file._store_weights(model, weights)
+    if weights != "int8":
+        onnx_file._store_weights(model, weights)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(
@@ -138,27 +146,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--network", choices=["original_cnn", "mobilenet_v2", "efficientnet_lite0"])
+    parser.add_argument("--network", choices=sorted(models.BUILDERS))
     asked = parser.parse_args()
     network = create_network(asked.network)
     rng = np.random.default_rng(0)
     runs: dict[Any, Run] = {}
     sizes = {}
+    kinds = {
+        weights: name
+        for weights, name in NAMES.items()
+        if weights != "int8" or network.name in models.PRETRAINED
+    }
+    files = {weights: convert(network, weights) for weights in kinds}
     for batch in BATCHES:
         pixels = rng.uniform(-1, 1, (batch, *network.input_shape[1:])).astype(np.float32)
-        files = {weights: convert(network, batch, weights) for weights in WEIGHTS}
-        for weights, threads in product(WEIGHTS, THREADS):
-            key = (NAMES[weights], batch, threads)
+        for weights, threads in product(kinds, THREADS):
+            key = (kinds[weights], batch, threads)
             runs["LiteRT", *key] = open_litert(files[weights], threads, pixels)
-            runs["ONNX Runtime", *key] = open_onnx(files["none"], weights, threads, pixels)
+            runs["ONNX Runtime", *key] = open_onnx(files, weights, threads, pixels)
             sizes["LiteRT", *key] = sizes["ONNX Runtime", *key] = batch
     best = clock(runs, sizes, asked.rounds)
     columns = list(product(BATCHES, THREADS))
     print("| ms an image | " + " | ".join(f"batch {b}, {t} thread{'s' * (t > 1)}" for b, t in columns) + " |")
     print("|---|" + "---|" * len(columns))
-    for runtime, weights in product(("LiteRT", "ONNX Runtime"), NAMES.values()):
-        cells = [f"{best[runtime, weights, batch, threads]:.2f}" for batch, threads in columns]
-        print(f"| {runtime}, {weights} | " + " | ".join(cells) + " |")
+    for runtime, kind in product(("LiteRT", "ONNX Runtime"), kinds.values()):
+        cells = [f"{best[runtime, kind, batch, threads]:.2f}" for batch, threads in columns]
+        print(f"| {runtime}, {kind} | " + " | ".join(cells) + " |")
     if asked.network is None:
         fill_cores(asked.rounds)
 

@@ -1,6 +1,6 @@
 """CPU time, memory and latency of `melanoma serve` on loopback, beside the predictor alone in one thread.
 
-    python benchmarks/serve_load.py --requests 400 --clients 16 [--bundle FOLDER] [--overload] [--keras]
+    python benchmarks/serve_load.py --requests 400 [--bundle FOLDER] [--micro-batch N] [--overload] [--keras]
 
 `--overload`: then ten times as many requests as one core answers, and the same load as before once more. `--keras`:
 beside it, in the same run, the plain way: FastAPI with Keras' `predict` in the handler.
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--micro-batch", type=int, default=1)
     parser.add_argument("--bundle", help="folder; default: the bundle that ships")
     parser.add_argument("--overload", action="store_true")
     parser.add_argument("--keras", action="store_true")
@@ -68,7 +69,7 @@ def main() -> None:
     images = [encode(seed) for seed in range(8)]
     alone = time_predictor(images, min(options.requests, 1000), options.bundle)
     print(f"predictor alone: {1000 * alone:.1f} ms CPU an image")
-    with serve(options.workers, options.bundle) as (url, pid):
+    with serve(options.workers, options.bundle, options.micro_batch) as (url, pid):
         load(url, images, options.clients * 2, options.clients)
         before, resident = cpu_seconds(pid), resident_mb(pid)
         seconds, statuses = load(url, images, options.requests, options.clients)
@@ -177,9 +178,10 @@ def time_predictor(images: list[bytes], n: int, bundle: str | None) -> float:
 
 
 @contextmanager
-def serve(workers: int, bundle: str | None) -> Iterator[tuple[str, int]]:
+def serve(workers: int, bundle: str | None, micro_batch: int = 1) -> Iterator[tuple[str, int]]:
     """The server as a process: its address and its number."""
-    options = ["--port", "0", "--workers", str(workers), *(["--bundle", bundle] if bundle else [])]
+    options = ["--port", "0", "--workers", str(workers), "--micro-batch", str(micro_batch)]
+    options += ["--bundle", bundle] if bundle else []
     with start([sys.executable, "-c", COMMAND, "serve", *options]) as served:
         yield served
 

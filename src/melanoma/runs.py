@@ -78,6 +78,8 @@ def start(
     _check_free(folder)
     recipe = recipe.model_copy(update={"model": locate_weights(recipe.model)})
     models.try_out(recipe.model, recipe.input)
+    if recipe.export.quantize == "int8":
+        models.check_int8(recipe.model.name)
     images = run_images.find(request, recipe, listener)
     request = replace(
         request,

@@ -103,6 +103,18 @@ def test_one_broken_image_among_many(predictor, image_files):
     assert [bool(row.error) for row in rows] == [False, False, True, False, False, False]
 
 
+def test_files_judged_together_get_the_rows_that_each_gets_alone(tiny_bundle, image_files):
+    together = load_predictor(tiny_bundle, micro_batch=4)
+    image_files[2].write_bytes(b"broken")
+    files = [ImageFile("s", str(path), path.stem) for path in image_files]
+    contents = [path.read_bytes() for path in image_files]
+    expected = [together.predict_file(*pair) for pair in zip(files, contents, strict=True)]
+    assert together.predict_files(list(zip(files, contents, strict=True))) == expected
+    assert [bool(row.error) for row in expected] == [False, False, True, False, False, False]
+    assert together.predict_files([(files[2], b"broken")])[0].error
+    assert together.predict_files([]) == []
+
+
 def test_rows_keep_the_order_of_the_files(predictor, image_files):
     files = [ImageFile("s", str(image_files[i % 6]), f"{i}") for i in range(100)]
     rows = list(predictor.score_files(iter(files), workers=5))

@@ -321,7 +321,7 @@ def test_our_own_mistake_is_a_problem_that_tells_nothing(client, caplog, monkeyp
     def fail(*_):
         raise RuntimeError("of /home/doe/lesion.png")
 
-    monkeypatch.setattr("melanoma.inference.predictor.Predictor.predict_file", fail)
+    monkeypatch.setattr("melanoma.inference.predictor.Predictor.predict_files", fail)
     answer = client.post(PREDICTIONS, files=[part(encode(draw()))])
     check_problem(answer, 500, "the server has made a mistake")
     lines = [logs.JsonLines().format(record) for record in caplog.records if record.levelname == "ERROR"]

@@ -148,6 +148,16 @@ def read_weights(network: bytes, model: keras.Model) -> keras.Model:
     return model
 
 
+def enliven(model: keras.Model) -> keras.Model:
+    """The model with random weights that keep the size of what goes through, as training does (He et al. 2015)."""
+    for layer in model.layers:
+        if layer.weights:
+            layer.kernel.assign(keras.initializers.HeNormal(seed=len(layer.name))(layer.kernel.shape))
+            if isinstance(layer, keras.layers.DepthwiseConv2D):
+                layer.kernel.assign(layer.kernel * np.sqrt(layer.kernel.shape[2]))
+    return model
+
+
 @pytest.fixture(scope="module")
 def pooled_model() -> keras.Model:
     keras.utils.set_random_seed(3)
@@ -190,11 +200,18 @@ def test_a_folded_network_is_the_same_function():
     )
 
 
-def test_efficientnet_lite_is_what_was_published():
-    """Its 3,413,024 parameters without the top are those of the published file; Keras has no weights to download."""
-    trunk = efficientnet_lite.create_trunk((64, 64, 3))
-    assert trunk.count_params() == 3_413_024
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("efficientnet_lite0", 3_413_024), ("efficientnet_lite1", 4_189_344), ("efficientnet_lite2", 4_869_168)],
+)
+def test_efficientnet_lite_is_what_was_published(name, parameters):
+    """Its parameters without the top are those of the published file; Keras has no weights to download."""
+    trunk = efficientnet_lite.create_trunk((64, 64, 3), name=name)
+    assert trunk.count_params() == parameters
     assert trunk.output_shape == (None, 2, 2, 1280)
+
+
+def test_keras_has_no_weights_of_efficientnet_lite():
     with pytest.raises(ConfigError, match="Keras has no weights of EfficientNet-Lite"):
         create_model(ModelConfig(name="efficientnet_lite0", weights="imagenet"), POOLED)
 
@@ -205,7 +222,7 @@ def test_published_weights_of_efficientnet_lite_land_in_their_layers():
     spec.loader.exec_module(script)
     rng, state = np.random.default_rng(0), {}
     trunk = efficientnet_lite.create_trunk((224, 224, 3))
-    for here, there, norm in script._pairs():
+    for here, there, norm in script._pairs("efficientnet_lite0"):
         shape = trunk.get_layer(here).get_weights()[0].shape
         torch_axes = (2, 3, 0, 1) if here.endswith("depthwise") else (3, 2, 0, 1)
         state[f"{there}.weight"] = rng.normal(size=shape).astype(np.float32).transpose(torch_axes)
@@ -229,7 +246,7 @@ def test_normalisation_behind_something_else_cannot_be_folded():
         fold_normalisation(network)
 
 
-@pytest.mark.parametrize("name", ["original_cnn", "mobilenet_v2", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["original_cnn", "mobilenet_v2", "efficientnet_lite1"])
 def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path):
     keras.utils.set_random_seed(3)
     scale = "zero_one" if name == "original_cnn" else "minus_one_one"
@@ -259,6 +276,52 @@ def test_views_are_averaged_and_their_heat_is_turned_back(name, pixels, tmp_path
     assert right - left == lower - upper == pytest.approx(32 / 48 if name == "original_cnn" else 64 / 48)
 
 
+@pytest.mark.parametrize(
+    ("name", "quantize"),
+    [
+        ("original_cnn", "int8_weights"),
+        ("original_cnn", "float16"),
+        ("mobilenet_v2", "none"),
+        ("efficientnet_lite2", "int8"),
+    ],
+)
+def test_an_image_is_the_same_bits_in_a_micro_batch(name, quantize, tmp_path):
+    keras.utils.set_random_seed(3)
+    scale = "zero_one" if name == "original_cnn" else "minus_one_one"
+    model = enliven(create_model(ModelConfig(name=name), InputConfig(size=48, scale=scale)))
+    images = np.random.default_rng(5).random((7, 48, 48, 3), dtype=np.float32)
+    export_litert(model, tmp_path / "network.tflite", quantize, views=4, samples=images)
+    together = LiteRtNetwork(tmp_path / "network.tflite", batch=3)
+    assert together.batch == 3
+    found, expected = together.run(images), LiteRtNetwork(tmp_path / "network.tflite").run(images)
+    assert len(set(expected.logit.tolist())) == 7
+    for output in ("logit", "embedding", "heatmap"):
+        np.testing.assert_array_equal(getattr(found, output), getattr(expected, output))
+
+
+def test_feature_maps_in_8_bits(tmp_path):
+    """Beside float32: nearly the same logits and heat, a quarter of the file, and no logit rounded to 256 steps."""
+    keras.utils.set_random_seed(3)
+    model = enliven(create_model(ModelConfig(name="efficientnet_lite0"), POOLED))
+    images = np.random.default_rng(5).uniform(-1, 1, (300, 48, 48, 3)).astype(np.float32)
+    for quantize in ("none", "int8"):
+        export_litert(model, tmp_path / quantize, quantize, views=4, samples=images[:20])
+    exact, found = (LiteRtNetwork(tmp_path / quantize).run(images) for quantize in ("none", "int8"))
+    assert np.corrcoef(exact.logit, found.logit)[0, 1] > 0.9
+    np.testing.assert_allclose(found.heatmap, exact.heatmap, atol=0.3 * exact.heatmap.max())
+    kernel, bias = model.layers[-1].get_weights()
+    np.testing.assert_allclose(found.logit, found.embedding @ kernel[:, 0] + bias, atol=1e-4)
+    assert (tmp_path / "int8").stat().st_size < 0.35 * (tmp_path / "none").stat().st_size
+    assert find_heat_box((tmp_path / "int8").read_bytes()) == find_heat_box((tmp_path / "none").read_bytes())
+    changed = randomise((tmp_path / "int8").read_bytes(), 3, np.random.default_rng(1))
+    assert not np.allclose(LiteRtNetwork(changed).run(images[:3]).heatmap, found.heatmap[:3], atol=1e-3)
+
+
+def test_a_network_without_a_mean_has_no_8_bit_arithmetic(small_model, pixels, tmp_path):
+    with pytest.raises(ConfigError, match=r"original_cnn has no 8-bit arithmetic; give int8_weights"):
+        export_litert(small_model, tmp_path / "network.tflite", "int8", samples=pixels)
+
+
 def test_training_begins_with_given_weights(pooled_model, tmp_path):
     pooled_model.save(tmp_path / "model.keras")
     config = ModelConfig(name="mobilenet_v2", dropout=0.2, weights=str(tmp_path))
@@ -280,6 +343,7 @@ def test_training_begins_with_given_weights(pooled_model, tmp_path):
         ("mobilenet_v2", "float16", 1e-3),
         ("mobilenet_v2", "int8_weights", 0.01),
         ("efficientnet_lite0", "float16", 1e-3),
+        ("efficientnet_lite0", "int8", 0.01),
     ],
 )
 def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision, tmp_path):
@@ -287,7 +351,8 @@ def test_training_begins_with_the_weights_of_a_bundle(name, quantize, precision,
     image = InputConfig(size=48) if name == "original_cnn" else POOLED
     model = create_model(ModelConfig(name=name), image)
     model.layers[-1].bias.assign([0.7])
-    export_litert(model, tmp_path / "network.tflite", quantize, views=4)
+    samples = np.random.default_rng(5).uniform(-1, 1, (20, 48, 48, 3)).astype(np.float32)
+    export_litert(model, tmp_path / "network.tflite", quantize, views=4, samples=samples)
     bundles.save(
         tmp_path / "bundle",
         tmp_path / "network.tflite",

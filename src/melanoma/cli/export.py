@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -24,11 +24,15 @@ OF_BUNDLES = (Format.ONNX, Format.PAGE)
 
 
 class Quantize(StrEnum):
-    """How the weights are stored."""
+    """How the weights are stored; with `int8` also how the network computes."""
 
     NONE = "none"
     FLOAT16 = "float16"
     INT8_WEIGHTS = "int8_weights"
+    INT8 = "int8"
+
+
+Stored = Literal["none", "float16", "int8_weights"]
 
 
 def export(
@@ -50,7 +54,9 @@ def export(
             help="A bundle with a LiteRT network, ONNX, TensorFlow's SavedModel, or a page that judges.",
         ),
     ] = Format.LITERT,
-    quantize: Annotated[Quantize, typer.Option(help="How to store the weights.")] = Quantize.NONE,
+    quantize: Annotated[
+        Quantize, typer.Option(help="How to store the weights; int8: compute so, too.")
+    ] = Quantize.NONE,
     onnxruntime_web: Annotated[
         Path | None, typer.Option(help="Folder of the npm package onnxruntime-web, for page.")
     ] = None,
@@ -66,11 +72,12 @@ def export(
         raise ConfigError("--format page and --onnxruntime-web FOLDER go together")
     if output.exists():
         raise OutputError(f"{output} exists already; give another --output")
-    say("loading TensorFlow ...")
-    import_tensorflow()
     if form in OF_BUNDLES:
-        _write_of_bundle(run / "bundle" if run else bundle, output, quantize, onnxruntime_web)
+        _load_tensorflow()
+        stored = cast(Stored, quantize.value)
+        _write_of_bundle(run / "bundle" if run else bundle, output, stored, onnxruntime_web)
     elif run is not None:
+        _load_tensorflow()
         _write_of_run(run, output, form, quantize)
 
 
@@ -84,10 +91,19 @@ def _check(run: Path | None, bundle: Path | None, form: Format, quantize: Quanti
         raise ConfigError(
             "a SavedModel's weights are float32; leave out --quantize, or give --format litert or onnx"
         )
+    if form in OF_BUNDLES and quantize is Quantize.INT8:
+        raise ConfigError(
+            "first make such a bundle: melanoma export --run RUN --quantize int8 -o FOLDER; then give its --bundle"
+        )
+
+
+def _load_tensorflow() -> None:
+    say("loading TensorFlow ...")
+    import_tensorflow()
 
 
 def _write_of_bundle(
-    folder: Path | None, output: Path, quantize: Quantize, onnxruntime_web: Path | None
+    folder: Path | None, output: Path, quantize: Stored, onnxruntime_web: Path | None
 ) -> None:
     from melanoma.inference import bundle as bundles
     from melanoma.training import browser_page, onnx_file
@@ -95,9 +111,9 @@ def _write_of_bundle(
     bundle = bundles.load(folder or bundles.default_folder())
     say("converting ...")
     if onnxruntime_web is None:
-        onnx_file.write_onnx(bundle, output, quantize.value)
+        onnx_file.write_onnx(bundle, output, quantize)
     else:
-        browser_page.write_page(bundle, onnxruntime_web, output, quantize.value)
+        browser_page.write_page(bundle, onnxruntime_web, output, quantize)
     typer.echo(f"{output}, {output.stat().st_size / 1e6:.1f} MB, of bundle {bundle.digest}")
 
 

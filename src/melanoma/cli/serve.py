@@ -30,6 +30,14 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Images judged at once; default: one a core.")
     ] = None,
+    micro_batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Images that go through the network together when enough wait, whoever sent them.",
+        ),
+    ] = 1,
     max_waiting: Annotated[int, typer.Option(min=1, help="Images accepted and not yet judged.")] = 64,
     max_files: Annotated[int, typer.Option(min=1, help="Images a request.")] = 16,
     max_body: Annotated[int, typer.Option(min=1, help="Size of a request, MiB.")] = 32,
@@ -66,7 +74,13 @@ def serve(
     def load() -> Predictor:
         folder = bundle_source.find_folder(bundle, predictors.MODELS.expanduser())
         checked = not no_domain_check
-        return load_predictor(folder, prevalence=prevalence, domain_check=checked, max_pixels=max_pixels)
+        return load_predictor(
+            folder,
+            prevalence=prevalence,
+            domain_check=checked,
+            max_pixels=max_pixels,
+            micro_batch=micro_batch,
+        )
 
     bounds = limits.Limits(
         max_body=max_body * MIB,
@@ -79,7 +93,15 @@ def serve(
     )
     known = api_keys.load(keys) if keys is not None else None
     threads, origins = workers or os.cpu_count() or 1, allow_origin or ()
-    app = create_app(load(), load=load, workers=threads, limits=bounds, keys=known, origins=origins)
+    app = create_app(
+        load(),
+        load=load,
+        workers=threads,
+        micro_batch=micro_batch,
+        limits=bounds,
+        keys=known,
+        origins=origins,
+    )
     listener = server.listen(host, port)
     _announce(listener, known is not None)
     server.run(app, listener, watch if bundle_source.is_registered(bundle) else 0.0)

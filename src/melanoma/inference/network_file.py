@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from melanoma.errors import BundleError
 
-_WEIGHT_TYPES: Final = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8}
-_PLAIN_TYPES: Final = {"INT32", "INT64", "BOOL", "STRING"}  # shapes, indices and switches
+_WEIGHT_TYPES: Final = {"FLOAT32": np.float32, "FLOAT16": np.float16, "INT8": np.int8, "INT32": np.int32}
+_PLAIN_TYPES: Final = {"INT32", "INT64", "BOOL", "STRING"}  # without a scale: shapes, indices and switches
 _WINDOWS: Final = {
     "CONV_2D": "Conv2DOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
@@ -29,8 +29,8 @@ WHOLE: Final[Box] = (0.0, 0.0, 1.0, 1.0)
 class Weights:
     """A constant of a network; writing to `values` or `scale` changes the network's bytes.
 
-    `values` float32, float16 or int8, any shape. `scale` float32: the weights are int8 values times the scale of
-    their output channel, the first axis of a dense kernel; empty for the other types.
+    `values` float32, float16, int8 or int32, any shape. `scale` float32: the weights are whole numbers times the scale
+    of their output channel, the first axis of a dense kernel; empty for the other types.
     """
 
     values: NDArray[Any]
@@ -160,8 +160,8 @@ def _read_weights(file: _File, number: int) -> Weights | None:
         return None
     if kind not in _WEIGHT_TYPES or buffer.DataLength() == 0:
         raise BundleError(
-            f"the weights of this network ({kind}) cannot be changed; export it with --quantize none, float16 or"
-            " int8_weights"
+            f"the weights of this network ({kind}) cannot be changed; export it with --quantize none, float16,"
+            " int8_weights or int8"
         )
     shape = tensor.ShapeAsNumpy() if tensor.ShapeLength() else ()
     values = buffer.DataAsNumpy().view(_WEIGHT_TYPES[kind]).reshape(shape)

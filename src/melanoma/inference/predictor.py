@@ -37,18 +37,24 @@ def load_predictor(
     threads: int = 1,
     domain_check: bool = True,
     max_pixels: int = images.MAX_PIXELS,
+    micro_batch: int = 1,
 ) -> "Predictor":
     """A predictor for the bundle in a folder, or for the one that ships with the package.
 
     `prevalence` in (0, 1) re-bases the probabilities; `threads` is what one image may use; without `domain_check`
-    every image that can be read is judged; one with more than `max_pixels` counts as one that cannot be read. Raises
-    BundleError.
+    every image that can be read is judged; one with more than `max_pixels` counts as one that cannot be read;
+    `micro_batch` images of `predict_files` go through the network together. Raises BundleError.
     """
     if isinstance(bundle, str) and bundle.startswith("models:/"):
         raise BundleError(f"fetch {bundle} from MLflow first, with melanoma.tracking.fetch_bundle")
     loaded = bundles.load(bundle if bundle is not None else bundles.default_folder())
     return Predictor(
-        loaded, prevalence=prevalence, threads=threads, domain_check=domain_check, max_pixels=max_pixels
+        loaded,
+        prevalence=prevalence,
+        threads=threads,
+        domain_check=domain_check,
+        max_pixels=max_pixels,
+        micro_batch=micro_batch,
     )
 
 
@@ -66,6 +72,7 @@ class Predictor:
         threads: int = 1,
         domain_check: bool = True,
         max_pixels: int = images.MAX_PIXELS,
+        micro_batch: int = 1,
     ) -> None:
         if prevalence is not None and not 0 < prevalence < 1:
             raise ConfigError(f"a prevalence of {prevalence} makes no sense; give a share between 0 and 1")
@@ -74,7 +81,7 @@ class Predictor:
         self._domain = bundle.domain if domain_check else None
         self._max_pixels = max_pixels
         self._content = bundle.read_network()
-        self._network = LiteRtNetwork(self._content, threads)
+        self._network = LiteRtNetwork(self._content, threads, micro_batch)
 
     @property
     def digest(self) -> str:
@@ -125,9 +132,26 @@ class Predictor:
         output = self.run(picture)
         if draw is not None:
             draw(self._lay_over(rgb, output))
-        y_prob = float(self.bundle.calibration.transform(output.logit)[0])
-        decision, reason = self._decide(y_prob, picture)
-        return self._row(file, self._rebase(y_prob), decision, reason)
+        return self._judge(file, output.logit, self._inspect(picture))
+
+    def predict_files(self, files: Sequence[tuple[ImageFile, AnyImage]]) -> list[Prediction]:
+        """The rows of `predict_file`, in order, from images that go through the network in micro-batches."""
+        rows: dict[int, Prediction] = {}
+        seen: dict[int, tuple[bool, str]] = {}
+        prepared = []
+        for place, (file, image) in enumerate(files):
+            try:
+                picture = as_picture(self._to_rgb(image))
+            except ImageError as error:
+                rows[place] = self.refuse(file, error)
+                continue
+            seen[place] = self._inspect(picture)
+            prepared.append(prepare(picture, self.bundle.preprocessing))
+        if prepared:
+            logits = self._network.run(scale(np.stack(prepared), self.bundle.preprocessing)).logit
+            for (place, found), logit in zip(seen.items(), logits[:, None], strict=True):
+                rows[place] = self._judge(files[place][0], logit, found)
+        return [rows[place] for place in range(len(files))]
 
     def refuse(self, file: ImageFile, error: ImageError) -> Prediction:
         """The row of an image that cannot be read."""
@@ -202,13 +226,20 @@ class Predictor:
             f"give a path, bytes, a Pillow image or RGB uint8 (h, w, 3), not {type(image).__name__}"
         )
 
-    def _decide(self, y_prob: float, image: Image.Image) -> tuple[Decision, str]:
-        """The decision, and why it is none, or what to know about the image."""
+    def _inspect(self, image: Image.Image) -> tuple[bool, str]:
+        """Whether the image can be assessed, and why not, or what to know about it."""
         refusal = self._domain.refuse(image) if self._domain is not None else ""
         if refusal:
-            return Decision.CANNOT_ASSESS, refusal
+            return False, refusal
         hints = find_hints(image) if self.bundle.format_version >= 2 else []
-        return decide(y_prob, self.operating_point), "; ".join(hints)
+        return True, "; ".join(hints)
+
+    def _judge(self, file: ImageFile, logit: NDArray[np.float32], seen: tuple[bool, str]) -> Prediction:
+        """The row of an image from its logit (1,) and what `_inspect` says of it."""
+        y_prob = float(self.bundle.calibration.transform(logit)[0])
+        assessable, reason = seen
+        decision = decide(y_prob, self.operating_point) if assessable else Decision.CANNOT_ASSESS
+        return self._row(file, self._rebase(y_prob), decision, reason)
 
     def _rebase(self, y_prob: float) -> float:
         if self._prevalence is None:

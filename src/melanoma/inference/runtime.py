@@ -23,45 +23,50 @@ _GREETED = threading.Event()
 
 
 class LiteRtNetwork:
-    """A LiteRT network, from a file or its bytes, with one input image and the outputs `OUTPUTS`.
+    """A LiteRT network, from a file or its bytes, with images as input and the outputs `OUTPUTS`.
 
-    Images go through one at a time, so that an image's numbers never depend on its neighbours in a batch.
-    Every thread that calls `run` gets an interpreter of its own; `threads` is what each may use inside.
+    `batch` images go through together where so many are given and the network takes them, the rest one at a time; an
+    image's numbers are the same bits either way, so they never depend on its neighbours. Every thread that calls `run`
+    gets interpreters of its own; `threads` is what each may use inside.
     """
 
-    def __init__(self, network: Path | bytes, threads: int = 1) -> None:
+    def __init__(self, network: Path | bytes, threads: int = 1, batch: int = 1) -> None:
         self._network = network
         self._name = network.name if isinstance(network, Path) else "the network"
         self._threads = threads
         self._local = threading.local()
-        first = self._load()  # tells at once whether it can be run
-        self._input = int(first.get_input_details()[0]["index"])
+        first = self._load(1)  # tells at once whether it can be run
+        details = first.get_input_details()[0]
+        self._input = int(details["index"])
         self._outputs = _find_outputs(first, self._name)
         self._spare = [first]  # the first thread that runs the network takes it
+        self.batch = batch if details["shape_signature"][0] == -1 else 1
 
-    def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
+    def run(self, images: NDArray[np.float32]) -> NetworkOutput:
         """Run float32 (n, size, size, 3), scaled as the bundle's preprocessing says; n is at least 1."""
-        rows = [self._run_one(image) for image in batch]
-        return NetworkOutput(*(np.stack(column) for column in zip(*rows, strict=True)))
+        whole = len(images) // self.batch * self.batch
+        sizes = [self.batch] * (whole // self.batch) + [1] * (len(images) - whole)
+        parts = np.split(images, np.cumsum(sizes)[:-1])
+        return NetworkOutput(*map(np.concatenate, zip(*map(self._run_together, parts), strict=True)))
 
-    def _run_one(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-        interpreter = self._interpreter()
-        interpreter.set_tensor(self._input, image[None])
+    def _run_together(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        interpreter = self._interpreter(len(images))
+        interpreter.set_tensor(self._input, images)
         interpreter.invoke()
-        logit, embedding, heatmap = (interpreter.get_tensor(index)[0] for index in self._outputs)
-        return logit.reshape(()), embedding, heatmap
+        logit, embedding, heatmap = (interpreter.get_tensor(index) for index in self._outputs)
+        return logit.reshape(-1), embedding, heatmap
 
-    def _interpreter(self) -> "Interpreter":
-        """The interpreter of the calling thread, made at its first call."""
-        if not hasattr(self._local, "interpreter"):
+    def _interpreter(self, size: int) -> "Interpreter":
+        """The calling thread's interpreter for so many images, made at its first call."""
+        own: dict[int, Interpreter] = self._local.__dict__.setdefault("interpreters", {})
+        if size not in own:
             try:
-                interpreter = self._spare.pop()
+                own[size] = self._spare.pop() if size == 1 else self._load(size)
             except IndexError:
-                interpreter = self._load()
-            self._local.interpreter = interpreter
-        return self._local.interpreter
+                own[size] = self._load(size)
+        return own[size]
 
-    def _load(self) -> "Interpreter":
+    def _load(self, size: int) -> "Interpreter":
         from ai_edge_litert.interpreter import Interpreter
 
         is_file = isinstance(self._network, Path)
@@ -69,6 +74,9 @@ class LiteRtNetwork:
         try:
             with _quiet_stderr():
                 interpreter = Interpreter(**source, num_threads=self._threads)
+                if size > 1:
+                    details = interpreter.get_input_details()[0]
+                    interpreter.resize_tensor_input(details["index"], [size, *details["shape"][1:]])
                 interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BundleError(f"{self._name} is no network this version can run: {error}") from error

@@ -31,6 +31,7 @@ def create_app(
     *,
     load: Load | None = None,
     workers: int = 1,
+    micro_batch: int = 1,
     limits: Limits | None = None,
     keys: Keys | None = None,
     origins: Sequence[str] = (),
@@ -41,7 +42,7 @@ def create_app(
     at once; with `keys` every request must carry one; pages of `origins` may call it from a browser.
     """
     limits = limits or Limits()
-    pool = Pool(workers, limits.max_waiting)
+    pool = Pool(workers, limits.max_waiting, micro_batch)
     metrics = Metrics(lambda: pool.waiting)
     service = Service(LiveModel(predictor, load), pool, Uploads(limits), limits, metrics)
     app = FastAPI(

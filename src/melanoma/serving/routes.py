@@ -1,7 +1,7 @@
 """What can be asked."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
@@ -20,7 +20,7 @@ from melanoma.serving import problems
 from melanoma.serving.limits import Limits
 from melanoma.serving.live import LiveModel
 from melanoma.serving.metrics import MEDIA_TYPE, Metrics
-from melanoma.serving.pool import Pool
+from melanoma.serving.pool import Job, Pool
 from melanoma.serving.schemas import Health, Model, Row
 from melanoma.serving.uploads import FIELD, IMAGE_TYPES, Uploads
 from melanoma.version import __version__
@@ -38,7 +38,7 @@ class Service:
     limits: Limits
     metrics: Metrics
 
-    async def run(self, request: Request, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
+    async def run(self, request: Request, jobs: Sequence[Job[Any, Result]]) -> list[Result]:
         """The results of jobs for one request; see `Pool.run`."""
         gone = request.state.intake.wait_until_gone()
         return await self.pool.run(jobs, self.limits.answer_seconds, gone)
@@ -105,7 +105,7 @@ async def predict(request: Request, service: Serving) -> Response:
     """
     predictor = service.model.predictor
     async with service.uploads.reading(request) as uploads:
-        jobs = [partial(predictor.predict_file, one.file, one.content) for one in uploads]
+        jobs = [Job(predictor.predict_files, (one.file, one.content)) for one in uploads]
         rows = await service.run(request, jobs)
     for row in rows:
         service.metrics.images.labels("error" if row.error else str(row.decision)).inc()
@@ -133,8 +133,8 @@ async def explain(
     """Where the network saw melanoma, laid over one image, as PNG."""
     predictor = service.model.predictor
     async with service.uploads.reading(request, single=True) as uploads:
-        jobs = [partial(_draw, predictor, uploads[0].content, strength, longest_side)]
-        (picture,) = await service.run(request, jobs)
+        draw = partial(_draw, predictor, strength, longest_side)
+        (picture,) = await service.run(request, [Job(draw, uploads[0].content)])
     return Response(picture, media_type="image/png", headers={"X-Bundle-Digest": predictor.digest})
 
 
@@ -187,7 +187,13 @@ async def show_metrics(service: Serving) -> Response:
     return Response(service.metrics.render(), media_type=MEDIA_TYPE)
 
 
-def _draw(predictor: Predictor, content: bytes, strength: float, longest_side: int | None) -> bytes:
+def _draw(
+    predictor: Predictor, strength: float, longest_side: int | None, contents: Sequence[bytes]
+) -> list[bytes]:
+    return [_draw_one(predictor, content, strength, longest_side) for content in contents]
+
+
+def _draw_one(predictor: Predictor, content: bytes, strength: float, longest_side: int | None) -> bytes:
     try:
         picture = predictor.explain(content, strength=strength, longest_side=longest_side)
     except ImageError as error:

@@ -21,6 +21,14 @@ def check(model: ModelConfig, image: InputConfig) -> None:
         raise ConfigError(f"{model.name} needs input.scale minus_one_one")
 
 
+def check_int8(name: str) -> None:
+    """Raise ConfigError when the network of this name cannot be exported as `int8`."""
+    if name not in PRETRAINED:
+        raise ConfigError(
+            f"{name} has no 8-bit arithmetic; give int8_weights, or a network that ends in a mean"
+        )
+
+
 def try_out(model: ModelConfig, image: InputConfig) -> None:
     """Raise ConfigError when a network cannot be had so, even where only building it can tell."""
     check(model, image)
@@ -63,32 +71,32 @@ def drop_diagnosis_head(model: "keras.Model") -> "keras.Model":
 
 
 def create_inference_model(model: "keras.Model", views: int = 1) -> "keras.Model":
-    """The trained `model` for one image, with the outputs that a bundle needs: `logit`, `embedding`, `heatmap`.
+    """The trained `model` for n images, with the outputs that a bundle needs: `logit`, `embedding`, `heatmap`.
 
     The heat map is Grad-CAM on the last feature map (Selvaraju et al. 2017, equations 1 and 2), in closed form.
-    Every output is the mean over `views` (1, 4 or 8) of the image: itself, mirrored, upside down, half turned, and the
+    Every output is the mean over `views` (1, 4 or 8) of an image: itself, mirrored, upside down, half turned, and the
     same of its transpose; the heat maps are turned back first.
     """
     import keras
     from keras import ops
 
-    mapped = map_images(model, views)
+    mapped = _map(model)
     if views == 1:
         return mapped
-    image = keras.Input(model.input_shape[1:], batch_size=1, name="image")
+    image = keras.Input(model.input_shape[1:], name="image")
     outputs = mapped(ops.concatenate([_turn(image, view) for view in range(views)]))
-    maps = ops.split(outputs["heatmap"], views)
-    outputs["heatmap"] = ops.concatenate([_turn_back(one, view) for view, one in enumerate(maps)])
-    means = {name: ops.mean(value, axis=0, keepdims=len(value.shape) > 1) for name, value in outputs.items()}
-    return keras.Model(image, means | {"logit": ops.reshape(means["logit"], (1,))})
+    parts = {name: ops.split(value, views) for name, value in outputs.items()}
+    parts["heatmap"] = [_turn_back(one, view) for view, one in enumerate(parts["heatmap"])]
+    means = {name: ops.mean(ops.stack(part, axis=-1), axis=-1) for name, part in parts.items()}
+    return keras.Model(image, means)
 
 
-def map_images(model: "keras.Model", batch_size: int) -> "keras.Model":
-    """As `create_inference_model`, one view each of so many images."""
+def _map(model: "keras.Model") -> "keras.Model":
+    """As `create_inference_model`, one view."""
     import keras
 
     pooled = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in model.layers)
-    return (_map_pooled if pooled else _map_flattened)(model, batch_size)
+    return (_map_pooled if pooled else _map_flattened)(model)
 
 
 def _turn(images: Any, view: int) -> Any:
@@ -106,7 +114,7 @@ def _turn_back(maps: Any, view: int) -> Any:
     return _turn(_turn(maps, view & 3), view & 4)
 
 
-def _map_pooled(model: "keras.Model", batch_size: int) -> "keras.Model":
+def _map_pooled(model: "keras.Model") -> "keras.Model":
     """Behind a mean over all places the gradient is the kernel itself: a class activation map (Zhou et al. 2016)."""
     import keras
     from keras import ops
@@ -114,15 +122,15 @@ def _map_pooled(model: "keras.Model", batch_size: int) -> "keras.Model":
     pool = next(layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
     logit = model.layers[-1]
     trunk = keras.Model(model.inputs, pool.input)
-    image = keras.Input(model.input_shape[1:], batch_size=batch_size, name="image")
+    image = keras.Input(model.input_shape[1:], name="image")
     feature_map = trunk(image)
     embedding = pool(feature_map)
     heatmap = ops.relu(ops.sum(feature_map * ops.reshape(logit.kernel, (1, 1, 1, -1)), axis=-1))
-    outputs = {"logit": logit(embedding)[:, 0], "embedding": embedding, "heatmap": heatmap}
+    outputs = {"logit": ops.reshape(logit(embedding), (-1,)), "embedding": embedding, "heatmap": heatmap}
     return keras.Model(image, outputs)
 
 
-def _map_flattened(model: "keras.Model", batch_size: int) -> "keras.Model":
+def _map_flattened(model: "keras.Model") -> "keras.Model":
     """The gradient of Flatten-Dense-ReLU-Dense at the features is the first kernel times the second.
 
     It is gated by the ReLU, so its mean over the places is a small matrix product.
@@ -132,7 +140,7 @@ def _map_flattened(model: "keras.Model", batch_size: int) -> "keras.Model":
 
     features, hidden, logit = _layers_of_interest(model)
     trunk = keras.Model(model.inputs, features.input)
-    image = keras.Input(model.input_shape[1:], batch_size=batch_size, name="image")
+    image = keras.Input(model.input_shape[1:], name="image")
     feature_map = trunk(image)
     embedding = hidden(features(feature_map))
     to_channel_weights = keras.layers.Dense(feature_map.shape[-1], use_bias=False, name="channel_weights")
@@ -140,7 +148,7 @@ def _map_flattened(model: "keras.Model", batch_size: int) -> "keras.Model":
     kernel = ops.reshape(hidden.kernel, (*feature_map.shape[1:], -1))
     to_channel_weights.kernel.assign(ops.transpose(ops.mean(kernel, axis=(0, 1))) * logit.kernel)
     heatmap = ops.relu(ops.sum(feature_map * channel_weights[:, None, None, :], axis=-1))
-    outputs = {"logit": logit(embedding)[:, 0], "embedding": embedding, "heatmap": heatmap}
+    outputs = {"logit": ops.reshape(logit(embedding), (-1,)), "embedding": embedding, "heatmap": heatmap}
     return keras.Model(image, outputs)
 
 
@@ -170,9 +178,9 @@ def _mobilenet_v2(model: ModelConfig, image: InputConfig) -> "keras.Model":
     return _pooled(keras.applications.MobileNetV2, model, image)
 
 
-def _efficientnet_lite0(model: ModelConfig, image: InputConfig) -> "keras.Model":
-    """EfficientNet-Lite0 with one logit: 3,351,281 parameters, normalisation folded."""
-    return _pooled(efficientnet_lite.create_trunk, model, image)
+def _efficientnet_lite(model: ModelConfig, image: InputConfig) -> "keras.Model":
+    """EfficientNet-Lite0, 1 or 2 with one logit: 3,351,281, 4,110,129 or 4,783,305 parameters, normalisation folded."""
+    return _pooled(efficientnet_lite.BUILDERS[model.name], model, image)
 
 
 def _pooled(build: Any, model: ModelConfig, image: InputConfig) -> "keras.Model":
@@ -228,6 +236,6 @@ def _layers_of_interest(model: "keras.Model") -> "tuple[keras.Layer, keras.Layer
 BUILDERS = {
     "original_cnn": _original_cnn,
     "mobilenet_v2": _mobilenet_v2,
-    "efficientnet_lite0": _efficientnet_lite0,
+    **dict.fromkeys(efficientnet_lite.BUILDERS, _efficientnet_lite),
 }
 PRETRAINED = set(BUILDERS) - {"original_cnn"}
