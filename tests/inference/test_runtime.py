@@ -42,6 +42,12 @@ def test_an_image_does_not_depend_on_its_neighbours(network, batch):
         np.testing.assert_array_equal(alone.heatmap[0], together.heatmap[number])
 
 
+def test_a_network_of_before_takes_one_at_a_time(network, tiny_bundle, batch):
+    old = LiteRtNetwork(tiny_bundle / "network.tflite", batch=4)
+    assert old.batch == 1
+    np.testing.assert_array_equal(old.run(batch).logit, network.run(batch).logit)
+
+
 def test_threads_do_not_disturb_one_another(network, batch):
     expected = network.run(batch).logit
     start = threading.Barrier(8)

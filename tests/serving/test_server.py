@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,22 @@ def test_the_client_gets_what_the_predictor_says(served, image_files, tiny_bundl
             list(client.predict(["nowhere.png"]))
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(RefusalError, match="cannot reach"):
         nobody.describe()
+
+
+def test_micro_batches_over_many_requests_change_no_bit(tmp_path, image_files):
+    """Eight clients of one thread that takes four images at a time, whoever sent them."""
+    predictor = load_predictor(domain_check=False)
+    expected = {path: predictor.predict(path).y_prob for path in image_files}
+    assert len(set(expected.values())) == len(expected)
+    with serving(tmp_path, "--workers", "1", "--micro-batch", "4", "--no-domain-check") as one:
+
+        def ask(path):
+            with Client(one.url) as client:
+                return path, [row.y_prob for row in client.predict([path])]
+
+        with ThreadPoolExecutor(8) as clients:
+            for path, found in clients.map(ask, 4 * image_files):
+                assert found == [expected[path]]
 
 
 def test_logs_are_json_lines(served):
