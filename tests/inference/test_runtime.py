@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from melanoma.errors import BundleError
+from melanoma.inference import bundle as bundles
 from melanoma.inference.runtime import LiteRtNetwork
 
 
@@ -46,6 +47,17 @@ def test_a_network_of_before_takes_one_at_a_time(network, tiny_bundle, batch):
     old = LiteRtNetwork(tiny_bundle / "network.tflite", batch=4)
     assert old.batch == 1
     np.testing.assert_array_equal(old.run(batch).logit, network.run(batch).logit)
+
+
+def test_the_network_that_ships_takes_several():
+    network = bundles.default_folder() / "network.tflite"
+    together, alone = LiteRtNetwork(network, batch=4), LiteRtNetwork(network)
+    assert (together.batch, alone.batch) == (4, 1)
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 208, 208, 3)).astype(np.float32)
+    found, expected = together.run(images), alone.run(images)
+    assert len(set(expected.logit.tolist())) == 5
+    for output in ("logit", "embedding", "heatmap"):
+        np.testing.assert_array_equal(getattr(found, output), getattr(expected, output))
 
 
 def test_threads_do_not_disturb_one_another(network, batch):

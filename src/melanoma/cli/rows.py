@@ -12,6 +12,7 @@ from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import IO
+from zlib import Z_HUFFMAN_ONLY
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def write_overlay(picture: NDArray[np.uint8], target: Path) -> None:
     from PIL import Image
 
     with replacing(target) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+        Image.fromarray(picture).save(temporary, format="PNG", compress_level=1, compress_type=Z_HUFFMAN_ONLY)
 
 
 def _write_table(predictions: Rows, file: IO[str]) -> None:

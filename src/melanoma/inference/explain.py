@@ -1,5 +1,7 @@
 """Where the network saw melanoma, laid over the image."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,14 +32,18 @@ def overlay(
     strength.
     """
     heat = spread(heatmap / max(float(heatmap.max()), 1e-12), image.shape[:2], find_box(image, spec), box)
-    positions = np.linspace(0, 1, len(INFERNO))
-    level = np.linspace(0, 1, 256)
-    colours = np.stack([np.interp(level, positions, channel) for channel in INFERNO.T], axis=-1).astype(
-        np.uint8
-    )
-    colour = Image.fromarray(colours[np.rint(255 * heat).astype(np.uint8)])
-    opacity = Image.fromarray(np.rint(255 * strength * heat).astype(np.uint8))
-    return np.asarray(Image.composite(colour, Image.fromarray(image), opacity))
+    level = Image.fromarray(np.rint(255 * heat).astype(np.uint8))
+    opacity = level.point([round(strength * value) for value in range(256)])
+    level.putpalette(_palette())
+    return np.asarray(Image.composite(level.convert("RGB"), Image.fromarray(image), opacity))
+
+
+@cache
+def _palette() -> bytes:
+    """Red, green and blue of the 256 levels."""
+    positions, level = np.linspace(0, 1, len(INFERNO)), np.linspace(0, 1, 256)
+    channels = [np.interp(level, positions, channel) for channel in INFERNO.T]
+    return np.stack(channels, axis=-1).astype(np.uint8).tobytes()
 
 
 def shrink(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
@@ -59,10 +65,11 @@ def spread(
     outermost cells their heat goes on to the edge of what the network saw; further out it is zero.
     """
     ends = place_cells(heat.shape, seen, box)
-    down, across = (_interpolate(edges, length) for edges, length in zip(ends, shape, strict=True))
+    rows = _interpolate(heat.astype(np.float32), ends[0], shape[0])
+    whole = _interpolate(rows.T, ends[1], shape[1]).T
     left, upper, right, lower = (round(edge) for edge in seen)
     picture = np.zeros(shape, dtype=np.float32)
-    picture[upper:lower, left:right] = (down @ heat @ across.T)[upper:lower, left:right]
+    picture[upper:lower, left:right] = whole[upper:lower, left:right]
     return picture
 
 
@@ -77,8 +84,10 @@ def place_cells(
     return rows, columns
 
 
-def _interpolate(edges: NDArray[np.float64], length: int) -> NDArray[np.float32]:
-    """Weights (length, cells) of the cells at every pixel of a side."""
-    middles, pixels = (edges[:-1] + edges[1:]) / 2, np.arange(length) + 0.5
-    weights = [np.interp(pixels, middles, one) for one in np.eye(len(middles))]
-    return np.stack(weights, axis=1).astype(np.float32)
+def _interpolate(heat: NDArray[np.float32], edges: NDArray[np.float64], length: int) -> NDArray[np.float32]:
+    """The map (cells, n) at every pixel of a side, (length, n); a matrix product would take all cores for it."""
+    middles = (edges[:-1] + edges[1:]) / 2
+    place = np.interp(np.arange(length) + 0.5, middles, np.arange(len(middles)))
+    first = np.minimum(place.astype(np.int64), max(len(middles) - 2, 0))
+    share = (place - first).astype(np.float32)[:, None]
+    return heat[first] * (1 - share) + heat[np.minimum(first + 1, len(middles) - 1)] * share

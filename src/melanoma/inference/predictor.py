@@ -82,6 +82,7 @@ class Predictor:
         self._max_pixels = max_pixels
         self._content = bundle.read_network()
         self._network = LiteRtNetwork(self._content, threads, micro_batch)
+        self._helpers = ThreadPoolExecutor(os.cpu_count() or 1)
 
     @property
     def digest(self) -> str:
@@ -115,7 +116,13 @@ class Predictor:
         folder of many. Raises TypeError for anything else.
         """
         name = str(image) if isinstance(image, str | Path) else ""
-        return self.predict_file(ImageFile("", name, Path(name).stem), image)
+        file = ImageFile("", name, Path(name).stem)
+        try:
+            picture = as_picture(self._to_rgb(image))
+        except ImageError as error:
+            return self.refuse(file, error)
+        seen = self._helpers.submit(self._inspect, picture)  # beside the network, which lets Python go on
+        return self._judge(file, self.run(picture).logit, seen.result())
 
     def predict_file(
         self, file: ImageFile, image: AnyImage | None = None, *, draw: Draw | None = None

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, TypeVar
+from zlib import Z_HUFFMAN_ONLY
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -199,7 +200,7 @@ def _draw_one(predictor: Predictor, content: bytes, strength: float, longest_sid
     except ImageError as error:
         raise RefusalError(str(error), 422) from error
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG", compress_level=1)
+    Image.fromarray(picture).save(file, format="PNG", compress_level=1, compress_type=Z_HUFFMAN_ONLY)
     return file.getvalue()
 
 
