@@ -90,4 +90,6 @@ def _interpolate(heat: NDArray[np.float32], edges: NDArray[np.float64], length: 
     place = np.interp(np.arange(length) + 0.5, middles, np.arange(len(middles)))
     first = np.minimum(place.astype(np.int64), max(len(middles) - 2, 0))
     share = (place - first).astype(np.float32)[:, None]
-    return heat[first] * (1 - share) + heat[np.minimum(first + 1, len(middles) - 1)] * share
+    after = np.minimum(first + 1, len(middles) - 1)
+    between: NDArray[np.float32] = heat[first] * (1 - share) + heat[after] * share
+    return between
