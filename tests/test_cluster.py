@@ -73,6 +73,7 @@ def wait_for_parts(output: Path, n: int) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_driver_that_was_killed_goes_on(folder, tiny_bundle, tmp_path, expected):
     output = tmp_path / "out"
     first = start(folder, output, tiny_bundle)

@@ -76,7 +76,7 @@ def make_copies(images, folder, rng):
 def link_some(collection, folder):
     """A folder of links to some of a collection's images."""
     folder.mkdir()
-    for path in sorted(collection.rglob("*.jpg"))[:1200]:
+    for path in sorted(collection.rglob("*.jpg"))[:700]:
         (folder / path.name).symlink_to(path)
     return folder
 

@@ -78,7 +78,7 @@ def run(folder, chosen: Recipe, progress: Progress | None = None, seed: int = 5)
 def test_stopping_and_resuming_gives_the_same_bits(tmp_path, keep, diagnosis_loss):
     chosen = recipe(keep=keep, diagnosis_loss=diagnosis_loss)
     model, state = run(tmp_path / "whole", chosen)
-    for epoch in (1, 2):
+    for epoch in (1, 2) if keep == "best" else (2,):
         folder = tmp_path / f"stopped-{epoch}"
         with pytest.raises(StoppedError):
             run(folder, chosen, StopAfter(epoch))
