@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from melanoma.errors import RefusalError
 from melanoma.serving.pool import Job, Pool
 
 
@@ -117,7 +118,7 @@ def test_what_nobody_waits_for_is_left_out_of_a_batch(start):
     with ThreadPoolExecutor(4) as clients:
         first = clients.submit(ask, pool, [Job(work.double, 0)])
         assert work.begun.wait(10)
-        with pytest.raises(Exception, match="not done within"):
+        with pytest.raises(RefusalError, match="not done within"):
             ask(pool, [Job(work.double, 1), Job(work.double, 2)], seconds=0.05)
         last = clients.submit(ask, pool, [Job(work.double, 3), Job(work.double, 4)])
         wait_for(lambda: pool.waiting == 3)
