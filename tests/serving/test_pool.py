@@ -58,16 +58,21 @@ def wait_for(condition):
     raise AssertionError("it did not come")
 
 
+def submit_in_turn(clients, pool, work, numbers):
+    """Requests of one number each, which wait behind a first one that is in hand."""
+    first, others = clients.submit(ask, pool, [Job(work.double, 0)]), []
+    assert work.begun.wait(10)
+    for number in numbers:
+        others.append(clients.submit(ask, pool, [Job(work.double, number)]))
+        wait_for(lambda: pool.waiting == len(others) + 1)
+    return first, others
+
+
 def test_what_waits_of_several_requests_is_done_together(start):
     work = Work()
     pool = start(work, 3)
     with ThreadPoolExecutor(8) as clients:
-        first = clients.submit(ask, pool, [Job(work.double, 0)])
-        assert work.begun.wait(10)
-        others = []
-        for number in range(1, 6):
-            others.append(clients.submit(ask, pool, [Job(work.double, number)]))
-            wait_for(lambda number=number: pool.waiting == number + 1)
+        first, others = submit_in_turn(clients, pool, work, range(1, 6))
         work.go.set()
         assert first.result() == [0]
         assert [one.result() for one in others] == [[2], [4], [6], [8], [10]]
@@ -98,12 +103,7 @@ def test_a_job_that_fails_takes_no_other_with_it(start):
     work = Work()
     pool = start(work, 3)
     with ThreadPoolExecutor(4) as clients:
-        first = clients.submit(ask, pool, [Job(work.double, 0)])
-        assert work.begun.wait(10)
-        asked = []
-        for place, number in enumerate((1, 13, 2)):
-            asked.append(clients.submit(ask, pool, [Job(work.double, number)]))
-            wait_for(lambda place=place: pool.waiting == place + 2)
+        first, asked = submit_in_turn(clients, pool, work, (1, 13, 2))
         work.go.set()
         assert [first.result(), asked[0].result(), asked[2].result()] == [[0], [2], [4]]
         with pytest.raises(ValueError, match="13"):
@@ -116,8 +116,7 @@ def test_what_nobody_waits_for_is_left_out_of_a_batch(start):
     work = Work()
     pool = start(work, 2)
     with ThreadPoolExecutor(4) as clients:
-        first = clients.submit(ask, pool, [Job(work.double, 0)])
-        assert work.begun.wait(10)
+        first, _ = submit_in_turn(clients, pool, work, ())
         with pytest.raises(RefusalError, match="not done within"):
             ask(pool, [Job(work.double, 1), Job(work.double, 2)], seconds=0.05)
         last = clients.submit(ask, pool, [Job(work.double, 3), Job(work.double, 4)])
