@@ -33,12 +33,14 @@ from melanoma.version import __version__
 
 CORES = os.cpu_count() or 1
 REPORT = """
-import sys
+import os, resource, sys
 def report(status="/proc/self/status"):
     try:
-        sys.stderr.write(open(status).read().partition("VmHWM:")[2].split()[0])
+        own = int(open(status).read().partition("VmHWM:")[2].split()[0])
     except (OSError, IndexError):
-        sys.stderr.write("0")
+        own = 0
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    sys.stderr.write(str(own + os.cpu_count() * largest))  # as if all of a pool were the largest
 """
 OURS = f"""{REPORT}
 from melanoma.cli.main import run

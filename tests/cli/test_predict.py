@@ -351,6 +351,16 @@ def test_results_of_other_options_are_not_mixed(predict, image_files, tmp_path):
     assert not target.exists()
 
 
+def test_a_part_without_overlays_does_not_pass_for_one_with_them(predict, image_files, tmp_path, monkeypatch):
+    target = tmp_path / "rows.csv"
+    monkeypatch.setattr(rows, "write", lambda *_: pytest.fail("stopped"))
+    with pytest.raises(pytest.fail.Exception):
+        predict(*image_files, "-o", target)
+    monkeypatch.undo()
+    code, _, err = predict(*image_files, "-o", target, "--explain", tmp_path / "seen")
+    assert (code, "other options" in err, (tmp_path / "seen").exists()) == (2, True, False)
+
+
 @posix_only
 def test_two_commands_do_not_write_one_output(predict, image_files, tmp_path):
     target = tmp_path / "rows.csv"

@@ -27,11 +27,15 @@ def part_of(output: Path) -> Path:
 
 
 class Gathering:
-    """An open part file. `counts`: how many rows there are, by path and image name; `rows` reads them all."""
+    """An open part file. `counts`: how many rows there are, by path and image name; `rows` reads them all.
+
+    Whoever sets `done` needs it no more.
+    """
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self.path = path
         self.counts: Counter[Key] = Counter((row.path, row.image_id) for row in self.rows())
+        self.done = False
         self._file = file
 
     def add(self, row: Prediction) -> None:
@@ -81,7 +85,10 @@ def gather(output: Path, settings: Settings) -> Iterator[Gathering]:
         with path.open("ab") as file:
             _lock(file, path)
             _begin(file, path, settings)
-            yield Gathering(path, file)
+            gathering = Gathering(path, file)
+            yield gathering
+        if gathering.done:  # closed by now: Windows deletes no open file
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {output}: {error.strerror or error}; choose another place"

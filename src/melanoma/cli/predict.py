@@ -2,22 +2,19 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
-
-import numpy as np
-from numpy.typing import NDArray
 
 from melanoma.cli import gathering, predictors, rows
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ImageError
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Predictor
+from melanoma.inference.scoring import score_files
 from melanoma.inference.sources import ImageFile, find_images
 
 HELP = "Judge dermoscopic images: probability of melanoma, and whether to refer."
-Overlays = Callable[[int, NDArray[np.uint8]], None]
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -87,19 +84,16 @@ def _judge(
     predictor: Predictor, files: Sequence[ImageFile], places: Sequence[int], explain: Path | None
 ) -> Iterator[Prediction]:
     """A row for each of these places in `files`, in order, with progress; overlays land in `explain`."""
-    draw = _draw_into(explain, list(rows.name_overlays(files)), places) if explain is not None else None
+    overlays = None
+    if explain is not None:
+        names = list(rows.name_overlays(files))
+        overlays = [explain / f"{names[place]}.png" for place in places]
+    chosen = [files[place] for place in places]
     with show_progress("judging images") as update:
-        judged = predictor.score_files((files[place] for place in places), draw=draw)
+        judged = score_files(predictor, chosen, overlays=overlays, save=rows.write_overlay)
         for done, row in enumerate(judged, start=1):
             update(done, len(places))
             yield row
-
-
-def _draw_into(folder: Path, names: Sequence[str], places: Sequence[int]) -> Overlays:
-    def draw(number: int, picture: NDArray[np.uint8]) -> None:
-        rows.write_overlay(picture, folder / f"{names[places[number]]}.png")
-
-    return draw
 
 
 def _judge_to_file(predictor: Predictor, files: list[ImageFile], asked: argparse.Namespace) -> Counter[str]:
@@ -109,6 +103,7 @@ def _judge_to_file(predictor: Predictor, files: list[ImageFile], asked: argparse
         "bundle": predictor.digest,
         "prevalence": predictor.prevalence,
         "domain_check": predictor.checks_domain,
+        "explain": None if asked.explain is None else str(asked.explain.resolve()),
     }
     counts: Counter[str] = Counter()
     with gathering.gather(output, settings) as gathered:
@@ -122,7 +117,7 @@ def _judge_to_file(predictor: Predictor, files: list[ImageFile], asked: argparse
             say(f"the same command goes on where this one stopped; its rows are in {gathered.path}")
             raise
         rows.write(_count(gathered.pick(files), counts), asked.format, asked.output)
-        gathered.path.unlink()
+        gathered.done = True
     return counts
 
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,15 @@ class Predictor:
         if prevalence is not None and not 0 < prevalence < 1:
             raise ConfigError(f"a prevalence of {prevalence} makes no sense; give a share between 0 and 1")
         self.bundle = bundle
+        self.recreate = partial(
+            Predictor,
+            bundle,
+            prevalence=prevalence,
+            threads=threads,
+            domain_check=domain_check,
+            max_pixels=max_pixels,
+            micro_batch=micro_batch,
+        )  # what makes another that judges alike, in another process
         self._prevalence = prevalence
         self._domain = bundle.domain if domain_check else None
         self._max_pixels = max_pixels
@@ -173,19 +183,18 @@ class Predictor:
         files: Iterable[ImageFile],
         workers: int | None = None,
         *,
-        draw: Callable[[int, NDArray[np.uint8]], None] | None = None,
+        draws: Iterable[Draw | None] | None = None,
     ) -> Iterator[Prediction]:
-        """Judge many files, in order, as they get done; `workers` at once, one a core unless given.
+        """Judge many files, in order, as they get done; `workers` threads at once, one a core unless given.
 
-        `draw` is called in a worker with the place of each file that can be read and its overlay.
+        Of `draws`, one a file, each is called with the overlay of its own, where that can be read.
         """
         workers = workers or os.cpu_count() or 1
         waiting: deque[Future[Prediction]] = deque()
         pool = ThreadPoolExecutor(workers)
         try:
-            for place, file in enumerate(files):
-                own = None if draw is None else partial(draw, place)
-                waiting.append(pool.submit(self.predict_file, file, draw=own))
+            for file, draw in zip(files, repeat(None) if draws is None else draws, strict=False):
+                waiting.append(pool.submit(self.predict_file, file, draw=draw))
                 if len(waiting) > 4 * workers:
                     yield waiting.popleft().result()
             while waiting:
