@@ -41,6 +41,14 @@ def test_dump_reads_back_the_same(tmp_path):
     ("override", "message"),
     [
         ("training.epoch=3", "training.epoch: there is no such key"),
+        (
+            "optimizer={schedule: cosine, warmup_epochs: 20}",
+            "warmup_epochs of 20 leaves nothing of training.epochs=10 ",
+        ),
+        (
+            "augmentation={mixup: 0.8, cutmix: 0.8}",
+            "augmentation: mixup and cutmix are shares of the batches",
+        ),
         ("splits.val=0", "splits.val"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate"),
         ("training.epochs=0", "training.epochs"),

@@ -45,10 +45,11 @@ class Client:
         for start in range(0, len(images), TOGETHER):
             files = [("files", _open(image)) for image in images[start : start + TOGETHER]]
             answer = self._ask("POST", "/v1/predictions", files=files)
-            content = answer.json()
-            rows = content.get("predictions") if isinstance(content, dict) else content
-            if rows is None:
-                raise _refusal(answer)
+            try:
+                content = answer.json()
+                rows = content["predictions"] if isinstance(content, dict) else content
+            except (ValueError, KeyError) as error:
+                raise _refusal(answer) from error
             yield from (Prediction(**{**row, "decision": Decision(row["decision"])}) for row in rows)
 
     def explain(self, image: str | Path | bytes) -> bytes:

@@ -3,10 +3,10 @@
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from melanoma.errors import ConfigError
 
@@ -91,6 +91,14 @@ class AugmentationConfig(Strict):
         description="share of the batches whose images each get a square of another one; with mixup at most 1",
     )
 
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError(
+                f"mixup and cutmix are shares of the batches, and {self.mixup} and {self.cutmix} is above 1"
+            )
+        return self
+
 
 class OptimizerConfig(Strict):
     """The optimiser and its learning-rate schedule."""
@@ -162,6 +170,15 @@ class Recipe(Strict):
     export: ExportConfig = ExportConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @model_validator(mode="after")
+    def _check_warmup(self) -> Self:
+        warmup, epochs = self.optimizer.warmup_epochs, self.training.epochs
+        if self.optimizer.schedule == "cosine" and warmup >= epochs:
+            raise ValueError(
+                f"optimizer.warmup_epochs of {warmup:g} leaves nothing of training.epochs={epochs} for the cosine"
+            )
+        return self
+
 
 def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by the name of a shipped one or by path, with `key.sub=value` overrides (YAML values).
@@ -187,8 +204,10 @@ def parse_recipe(values: dict[str, Any], origin: str) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"recipe {origin}: {key}: {message}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = "there is no such key"
+        raise ConfigError(": ".join(part for part in (f"recipe {origin}", key, message) if part)) from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

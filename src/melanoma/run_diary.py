@@ -1,8 +1,8 @@
 """What a training run tells its tracker, and when."""
 
 import platform
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,24 @@ from melanoma.version import __version__
 class TrackedProgress(Progress):
     """Passes on what the loop tells, and notes every epoch for tracking."""
 
-    def __init__(self, listener: Listener, tracker: Tracker, folder: Path, n_train: int) -> None:
+    def __init__(self, listener: Listener, tracker: Tracker, folder: Path, draws: int) -> None:
         self._listener, self._tracker = listener, tracker
-        self._folder, self._n_train = folder, n_train
-        self._began = datetime.now(UTC)
+        self._folder, self._draws = folder, draws
+        self._began = self._trained = time.monotonic()
 
     def on_batch(self, epoch: int, step: int, steps: int, row: Row) -> None:
         """Pass it on."""
+        self._trained = time.monotonic()
         self._listener.on_batch(epoch, step, steps, row)
 
     def on_epoch(self, epoch: int, row: Row) -> None:
-        """Note the epoch's figures, its speed and the machine's load, send, and pass it on."""
-        seconds = (datetime.now(UTC) - self._began).total_seconds()
-        self._began = datetime.now(UTC)
-        values = {**_figures(row), "epoch_seconds": seconds, "images_per_second": self._n_train / seconds}
-        self._tracker.metrics({**values, **system_metrics(self._folder)}, step=epoch, key=f"epoch/{epoch}")
+        """Note the epoch's figures, its seconds in all, the speed of its training, the load; send, pass it on."""
+        speed = self._draws / max(self._trained - self._began, 1e-9)
+        values = {"epoch_seconds": time.monotonic() - self._began, "images_per_second": speed}
+        values |= {**_figures(row), **system_metrics(self._folder)}
+        self._tracker.metrics(values, step=epoch, key=f"epoch/{epoch}")
         self._tracker.send()
+        self._began = time.monotonic()
         self._listener.on_epoch(epoch, row)
 
 

@@ -252,3 +252,25 @@ def test_a_local_part_is_whole_or_not_there(predictor, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match="No space left"):
         output.write(0, [predictor.predict(draw(0))])
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_names_are_no_patterns(tmp_path):
+    names = ["lesion[1].png", "lesion1.png", "what?.png", "*.png", "gone.png"]
+    for name in names[:-1]:
+        (tmp_path / name).write_bytes(name.encode())
+    paths = [str(tmp_path / name) for name in names]
+    for asked in (paths, paths[:1], paths[-1:]):
+        *found, last = storage.read_many(storage.find_system(paths[0])[0], asked)
+        expected = [Path(path).name.encode() for path in asked]
+        assert found == expected[:-1]
+        assert isinstance(last, FileNotFoundError) if asked[-1] == paths[-1] else last == expected[-1]
+
+
+def test_names_are_no_patterns_in_a_store(store):
+    system = storage.find_system("s3://archive")[0]
+    for name in ("a[1].png", "a1.png"):
+        system.pipe_file(f"archive/odd/{name}", name.encode())
+    asked = [f"archive/odd/{name}" for name in ("a[1].png", "a1.png", "gone.png")]
+    *found, last = storage.read_many(system, asked)
+    assert found == [b"a[1].png", b"a1.png"]
+    assert isinstance(last, FileNotFoundError)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import require_extra
 from melanoma.audit import audit, matcher, pictures
 from melanoma.data import workers
 from melanoma.data.synthetic import render
@@ -212,6 +213,16 @@ def test_damaged_work_is_done_again(tmp_path, source, monkeypatch):
     again = pictures.read(paths, content, tmp_path / "work")
     assert (first.grey == again.grey).all()
     assert (first.pixels == again.pixels).all()
+
+
+def test_a_dicom_file_is_read_like_any_other(tmp_path):
+    require_extra("pydicom", "dicom")
+    import dicom_files
+
+    image = np.asarray(draw(1))
+    (tmp_path / "a.dcm").write_bytes(dicom_files.write(image.tobytes(), image))
+    found = pictures.read([str(tmp_path / "a.dcm")], ["a"], tmp_path / "work")
+    assert (found.error[0], found.mode[0]) == ("", "RGB")
 
 
 def test_cues_without_the_lesion_find_a_planted_frame(tmp_path):

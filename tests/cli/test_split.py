@@ -75,6 +75,7 @@ def test_without_groups_it_says_what_is_not_known(run_melanoma, sources, tmp_pat
         (["{first}", "--groups", "{groups}", "-o", "{groups}"], "groups.csv is one of the inputs"),
         (["{table}", "-o", "{table}"], "table.csv is one of the inputs"),
         (["{first}", "-o", "{first}/benign/00.png"], "00.png is one of the inputs"),
+        (["{first}", "-o", "{notes}"], "notes.csv is there already and holds no splits"),
         (["{first}", "-o", "{empty}"], "empty is a folder; give --output the name of a CSV"),
         (
             ["{first}", "{second}", "--groups", "{groups}", "-o", "{stem}.csv", "--leave-source-out"],
@@ -95,6 +96,8 @@ def test_one_line_and_nothing_written(run_melanoma, sources, tmp_path, monkeypat
         "groups": tmp_path / ("groups-first.csv" if "--leave-source-out" in arguments else "groups.csv")
     }
     names["empty"].mkdir()
+    names["notes"] = tmp_path / "notes.csv"
+    names["notes"].write_text("mine\n")
     names["groups"].write_text("source,path,group_id\nfirst,benign/05.png,g\n")
     rows = [
         f"first/{label}/{number:02}.png,{label}\n"

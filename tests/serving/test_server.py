@@ -61,6 +61,11 @@ def test_the_client_gets_what_the_predictor_says(served, image_files, tiny_bundl
             client.explain(b"broken")
         with pytest.raises(ImageError, match="cannot read"):
             list(client.predict(["nowhere.png"]))
+        with pytest.MonkeyPatch.context() as patch:
+            gateway = httpx.MockTransport(lambda _: httpx.Response(502, html="<h1>Bad Gateway</h1>"))
+            patch.setattr(client, "_http", httpx.Client(transport=gateway, base_url=served.url))
+            with pytest.raises(RefusalError, match="answered 502; is it a server of melanoma"):
+                list(client.predict(image_files[:1]))
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(RefusalError, match="cannot reach"):
         nobody.describe()
 

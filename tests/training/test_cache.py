@@ -97,13 +97,14 @@ def test_the_least_recently_used_cache_makes_room(open_for, paths, tmp_path):
     folder = tmp_path / "cache"
     for age, name in ((2, "old"), (1, "new")):
         cache = open_for(paths, folder, [name] * 10, limit=2 * size)
+        first = cache.read(np.array([0]))
         stamp = 1_000_000_000 - age * 1000
         os.utime(next(p for p in folder.glob("*.uint8") if p.stat().st_mtime > 1_000_000_000), (stamp, stamp))
     assert len(list(folder.glob("*.uint8"))) == 2
     open_for(paths, folder, ["third"] * 10, limit=2 * size)
     left = {path.stem for path in folder.glob("*.uint8")}
     assert left == {caching._key([name] * 10, SPEC) for name in ("new", "third")}
-    np.testing.assert_array_equal(cache.read(np.array([0])), cache.read(np.array([0])))
+    np.testing.assert_array_equal(cache.read(np.array([0])), first)
 
 
 def test_more_than_the_limit_is_refused_with_what_to_do(open_for, paths, tmp_path):
@@ -151,6 +152,14 @@ def test_what_a_killed_build_left_behind_makes_room(open_for, paths, tmp_path):
     (folder / "dead.part").write_bytes(bytes(10 * size))
     open_for(paths, folder, limit=2 * size)
     assert not (folder / "dead.part").exists()
+
+
+def test_what_a_killed_build_of_the_same_images_left_counts_once(open_for, paths, tmp_path):
+    folder, size = tmp_path / "cache", 10 * 32 * 32 * 3
+    open_for(paths, folder, ["first"] * 10, limit=2 * size)
+    (folder / f"{caching._key(['second'] * 10, SPEC)}.part").write_bytes(bytes(size))
+    open_for(paths, folder, ["second"] * 10, limit=2 * size)
+    assert len(list(folder.glob("*.uint8"))) == 2
 
 
 def test_a_build_under_way_counts_and_stays(open_for, paths, tmp_path):

@@ -1,5 +1,6 @@
 """The images of a block with their bytes, read a little ahead of who judges them."""
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ def _read_table(block: Rows) -> Iterator[Read]:
         rows = table.read_row_group(block.row_group, columns).slice(block.start, block.n)
         if rows.num_rows != block.n:
             raise StorageError(f"{block.table} has changed since it was listed")
-    folder = block.table.rpartition("/")[0] or "."
+    folder = os.path.dirname(block.table) or "."  # noqa: PTH120 - an address, it may be
     listed = [_place(block, number, values, folder) for number, values in enumerate(rows.to_pylist())]
     remaining = iter(listed)
     while some := list(islice(remaining, TOGETHER)):

@@ -81,11 +81,9 @@ def read_many(system: AbstractFileSystem, paths: Sequence[str]) -> list[bytes | 
     """The bytes of each, read side by side where the store can, or why they cannot be had."""
     if not paths:
         return []
-    found = system.cat(list(paths), recursive=False, on_error="return")
-    if not isinstance(found, dict):  # of a single path
-        return [found]
-    by_name = {str(key): value for key, value in found.items()}
-    return [by_name.get(path, FileNotFoundError(path)) for path in paths]
+    whole = [None] * len(paths)  # `cat` would take [ and * in names for patterns
+    found: list[bytes | Exception] = system.cat_ranges(list(paths), whole, whole, on_error="return")
+    return found
 
 
 def write(system: AbstractFileSystem, path: str, content: bytes) -> None:

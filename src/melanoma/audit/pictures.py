@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from melanoma.audit.cues import NUMBERS, describe
 from melanoma.audit.registration import FINE, find_field
@@ -152,6 +152,14 @@ def _load(store: Path, count: int) -> dict[str, Any] | None:
     return part if len(part.get("error", ())) == count else None
 
 
+def _read_mode(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            return picture.mode
+    except UnidentifiedImageError:
+        return "RGB"  # a DICOM file, which `decode` has read
+
+
 def _read_image(path: str) -> dict[str, Any]:
     """The fields of one image, or only `error`."""
     try:
@@ -160,15 +168,13 @@ def _read_image(path: str) -> dict[str, Any]:
     except ImageError as problem:
         return {"error": str(problem)}
     small = prepare(image, _SMALL)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        mode = picture.mode
     shape = np.array(image.shape, dtype=np.int64)
     return {
         "error": "",
         "grey": cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
         "colour": _fill_frame(small),
         "pixels": hashlib.sha256(shape.tobytes() + image.tobytes()).hexdigest(),
-        "mode": mode,
+        "mode": _read_mode(data),
         "width": image.shape[1],
         "height": image.shape[0],
         **{f"cue {name}": vector for name, vector in describe(image, data).items()},

@@ -45,6 +45,5 @@ def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
 
 def resolve_inputs(data: Sequence[str]) -> set[Path]:
     """Every path that sources, given as PATH or NAME=PATH, may mean."""
-    return {
-        Path(text).expanduser().resolve() for source in data for text in (source, source.partition("=")[2])
-    }
+    texts = {text for source in data for text in (source, source.partition("=")[2]) if text}
+    return {Path(text).expanduser().resolve() for text in texts}

@@ -79,6 +79,8 @@ def refuse_inputs(outputs: Iterable[Path], data: Sequence[str], groups: Path | N
             raise ConfigError(f"{output} is one of the inputs; give another --output")
         if place.is_dir():
             raise ConfigError(f"{output} is a folder; give --output the name of a CSV")
+        if place.is_file() and not holds_splits(place):
+            raise ConfigError(f"{output} is there already and holds no splits; give another --output")
 
 
 def holds_splits(path: Path) -> bool:

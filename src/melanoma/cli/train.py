@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         list[str] | None,
         typer.Argument(metavar="DATA...", help="Folder or CSV of labelled images, as PATH or NAME=PATH."),
@@ -66,10 +67,13 @@ def train(
     With --folds or --leave-source-out a study of several runs; the same command goes on with it.
     """
     if resume is not None:
-        if data:
-            raise ConfigError("--resume takes the images that the run began with; leave DATA out")
+        _refuse_with_resume(context, data)
         result = run(None, "", [], resume, {"workers": workers, "cluster": cluster})
     elif data:
+        if splits and groups:
+            raise ConfigError("give --splits, which holds the groups already, or --groups")
+        if splits and limit:
+            raise ConfigError("--splits names the images to take; leave --limit out")
         from melanoma.run_images import Request
 
         request = Request(
@@ -89,6 +93,20 @@ def train(
     else:
         raise ConfigError("give DATA to train on, or --resume RUN")
     report_result(result)
+
+
+def _refuse_with_resume(context: typer.Context, data: list[str] | None) -> None:
+    """Raise ConfigError for what a run that goes on does not take."""
+    if data:
+        raise ConfigError("--resume takes the images that the run began with; leave DATA out")
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [
+        f"--{'no-' if context.params[name] is False else ''}{name.strip('_').replace('_', '-')}"
+        for name, source in sources.items()
+        if name not in {"resume", "workers", "cluster"} and source and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise ConfigError(f"--resume takes everything else from the run; leave {', '.join(given)} out")
 
 
 def _study(

@@ -26,7 +26,7 @@ def run_trials(trials: "Trials", space: "Sequence[Range]", n: int) -> "pd.DataFr
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    check_workers()
+    check_workers(training=True)
     check_folder(trials.folder)
     draw = {
         "choice": lambda values: tune.choice(list(values)),

@@ -65,7 +65,7 @@ def run_jobs(jobs: "Sequence[Job]") -> "Iterator[tuple[Job, str]]":
     """
     if not jobs:
         return
-    check_workers()
+    check_workers(training=True)
     cores = min(int(node["Resources"]["CPU"]) for node in list_nodes())
     check_folder(jobs[0].folder.parent)
     work = ray.remote(num_cpus=cores, max_retries=-1, scheduling_strategy="SPREAD")(_run_job)

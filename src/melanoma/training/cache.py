@@ -99,6 +99,7 @@ def open_cache(
             with _shared(folder):
                 found = cache.open()
                 if found is None:
+                    cache.part.unlink(missing_ok=True)  # of a build that was killed; we hold its lock
                     _make_room(folder, cache.bytes, limit or _limit())
                     cache.reserve()
             return found or _build(cache, paths, progress)

@@ -99,7 +99,7 @@ def fit(
             )
         # by every member: swapping rounds the last bit, which must stay the same for all
         with averaged_weights(model):
-            figures = evaluate_logits(predict_logits(judge, val, team), val.y_true) if team.leads else {}
+            figures = _evaluate(predict_logits(judge, val, team), val.y_true, state) if team.leads else {}
         if not team.leads:
             state.epoch += 1
             continue
@@ -108,6 +108,14 @@ def fit(
         save_checkpoint(folder, model, state)
         progress.on_epoch(state.epoch, row)
     return _kept(folder, model, state, recipe, team), state
+
+
+def _evaluate(logit: NDArray[np.float64], y_true: NDArray[np.float32], state: State) -> dict[str, float]:
+    if not np.isfinite(logit).all():
+        raise RunError(
+            f"the validation logits of epoch {state.epoch + 1} are not finite; lower optimizer.learning_rate"
+        )
+    return evaluate_logits(logit, y_true)
 
 
 def make_deterministic(seed: int) -> None:

@@ -110,7 +110,7 @@ def create_schedule(config: OptimizerConfig, steps: int, steps_per_epoch: int) -
 
     if config.schedule == "constant":
         return config.learning_rate
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), steps - 1)
     if not warmup:
         return keras.optimizers.schedules.CosineDecay(config.learning_rate, steps)
     return keras.optimizers.schedules.CosineDecay(
