@@ -20,6 +20,7 @@ from melanoma.data import splits as splitting
 from melanoma.data.folds import leave_source_out
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits, build
+from melanoma.data.tables import write_table
 from melanoma.errors import ConfigError, RunError
 from melanoma.evaluation import plots
 from melanoma.evaluation.search_plot import plot_search
@@ -218,7 +219,7 @@ def execute(
     for name in table["trial"][table["sources"].between(1, len(trials.sources) - 1)]:
         trials.open_tracker(name).finish("KILLED")  # stopped before its end
     table = table.sort_values(["sources", "auroc"], ascending=False, kind="stable").reset_index(drop=True)
-    write_text(trials.folder / TRIALS, table.to_csv(index=False))
+    write_table(table, trials.folder / TRIALS)
     whole = table[(table["sources"] == len(trials.sources)) & table["auroc"].notna()]
     if whole.empty:
         tracker.finish("FAILED")

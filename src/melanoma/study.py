@@ -19,6 +19,7 @@ import pandas as pd
 from melanoma.config import Recipe, dump_recipe
 from melanoma.data import splits as splitting
 from melanoma.data.splits import Splits
+from melanoma.data.tables import read_table, write_table
 from melanoma.errors import ConfigError, RunError
 from melanoma.evaluation.evaluate import EvaluationReport
 from melanoma.evaluation.metrics import Outcomes, estimate_figures
@@ -170,7 +171,7 @@ def summarise(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
             low, high = float(known.min()), float(known.max())
             figures[name] = {"mean": float(known.mean()), "sd": spread, "low": low, "high": high}
     rows = _join_predictions(jobs)
-    write_text(folder / PREDICTIONS, rows.to_csv(index=False))
+    write_table(rows, folder / PREDICTIONS)
     outcomes = Outcomes(
         y_true=rows["y_true"].to_numpy(dtype=np.int64),
         y_prob=rows["y_prob"].to_numpy(dtype=float),
@@ -204,9 +205,9 @@ def _join_predictions(jobs: Sequence[Job]) -> pd.DataFrame:
     """One row an image, tested in one fold by every seed."""
     parts = []
     for job in jobs:
-        rows = pd.read_csv(
-            job.folder / "evaluation" / "predictions.csv", dtype={"image_id": str, "source": str}
-        )
+        rows = read_table(job.folder / "evaluation" / "predictions.csv")
+        rows["y_true"] = rows["y_true"].astype(np.int64)
+        rows["y_prob"] = pd.to_numeric(rows["y_prob"])
         parts.append(rows[rows["dataset"] == "test"].assign(run=job.name))
     if not parts:
         raise ConfigError("a study needs at least one run")

@@ -427,9 +427,10 @@ def test_many_sources_are_all_in_the_table(full):
 
 
 def test_pictures_are_whole(full):
-    for address in Page(render(full)).addresses:
-        if address.startswith("data:image/svg"):
-            assert base64.b64decode(address.partition(",")[2]).rstrip().endswith(b"</svg>")
+    pictures = [address for address in Page(render(full)).addresses if address.startswith("data:image/svg")]
+    assert pictures
+    for address in pictures:
+        assert base64.b64decode(address.partition(",")[2]).rstrip().endswith(b"</svg>")
 
 
 def test_template_lies_in_the_package():

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from melanoma.data.tables import write_table
 from melanoma.errors import ManifestError, OutputError
 from melanoma.evaluation.evaluate import Confusion, EvaluationReport, Refusal, evaluate, summarise
+from melanoma.evaluation.report import save
 from melanoma.inference import bundle as bundles
 from melanoma.inference.decision import Decision, OperatingPoint, decide
 from melanoma.inference.description import describe
@@ -261,18 +263,18 @@ def test_many_reasons_are_gathered():
 
 def test_saved_predictions_are_the_rows(tmp_path):
     report = judge([1, 0, 0], [0.123456789012345, None, 0.2])
-    report.save_predictions(tmp_path / "new" / "predictions.csv")
+    write_table(report.rows, tmp_path / "new" / "predictions.csv")
     again = pd.read_csv(tmp_path / "new" / "predictions.csv")
     assert again["y_prob"].tolist()[::2] == [0.123456789012345, 0.2]
     assert again["error"][1] == "folder/1.jpg is no image"
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["predictions.csv"]
 
 
-@pytest.mark.parametrize("name", ['a "b", c.jpg', "line\nbreak.jpg", "皮膚.jpg"])
+@pytest.mark.parametrize("name", ['a "b", c.jpg', "line\nbreak.jpg", "carriage\rreturn.jpg", "皮膚.jpg"])
 def test_odd_file_names_survive_the_csv(name, tmp_path):
     rows = rows_of([0, 1], [0.1, 0.8], ["no_sign", "refer"]).assign(path=["x", name])
-    summarise_rows(rows).save_predictions(tmp_path / "p.csv")
-    assert pd.read_csv(tmp_path / "p.csv")["path"][1] == name
+    save([summarise_rows(rows)], tmp_path, title="odd")
+    assert pd.read_csv(tmp_path / "predictions.csv")["path"][1] == name
 
 
 def test_path_that_is_no_utf8_survives(tmp_path):
@@ -280,7 +282,7 @@ def test_path_that_is_no_utf8_survives(tmp_path):
     names = pd.Series(["b\udce9.jpg", "c.jpg"], index=manifest.table.index, dtype="object")
     manifest.table["path"] = names
     report = evaluate(TableScorer({"b\udce9.jpg": None, "c.jpg": 0.2}), manifest, name="test", resamples=20)
-    report.save_predictions(tmp_path / "p.csv")
+    write_table(report.rows, tmp_path / "p.csv")
     assert b"b\xe9.jpg is no image" in (tmp_path / "p.csv").read_bytes()
 
 
@@ -288,4 +290,4 @@ def test_folder_that_cannot_be_made_is_the_users_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     report = judge([1, 0], [0.7, 0.2])
     with pytest.raises(OutputError, match="cannot write"):
-        report.save_predictions(tmp_path / "file" / "predictions.csv")
+        write_table(report.rows, tmp_path / "file" / "predictions.csv")

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from manifests import make_manifest
+from melanoma.data.tables import write_table
 from melanoma.errors import ConfigError, ManifestError
 from melanoma.evaluation.evaluate import evaluate
 from melanoma.evaluation.predictions import load
@@ -105,7 +106,7 @@ def test_decision_column_stands_and_refused_images_need_no_probability(write, ma
 def test_what_evaluate_wrote_can_be_judged_again(write, manifest, tmp_path):
     path = write(image_id=manifest.table["image_id"].tolist(), y_prob=SHARES)
     first = evaluate(load(path, manifest, threshold=0.5), manifest, name="test", resamples=50)
-    first.save_predictions(tmp_path / "again.csv")
+    write_table(first.rows, tmp_path / "again.csv")
     second = evaluate(load(tmp_path / "again.csv", manifest), manifest, name="test", resamples=50)
     assert second.figures == first.figures
 

@@ -34,8 +34,15 @@ def read_table(
     return table.fillna("")
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a CSV. Raises OutputError."""
+def write_table(table: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
+    """Write a CSV; file names that are no UTF-8 as they are. Raises OutputError."""
     with replacing(path) as temporary:
-        # Quoting only where needed leaves a carriage return in a file name bare, and the row breaks there.
-        table.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        table.to_csv(
+            temporary,
+            index=False,
+            lineterminator="\n",
+            # Quoting only where needed leaves a carriage return in a file name bare, and the row breaks there.
+            quoting=csv.QUOTE_NONNUMERIC,
+            errors="surrogateescape",
+            float_format=float_format,
+        )

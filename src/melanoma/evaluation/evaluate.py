@@ -14,7 +14,6 @@ from melanoma.evaluation.metrics import INTERVAL_METHOD, Estimate, Floats, Outco
 from melanoma.evaluation.mistakes import Mistake, find_worst
 from melanoma.evaluation.subgroups import Breakdown, WithinSources, average_within, break_down
 from melanoma.evaluation.utility import DecisionCurve, Projection, draw_decision_curves, project
-from melanoma.files import write_text
 from melanoma.inference.decision import OperatingPoint
 from melanoma.inference.prediction import Prediction
 
@@ -132,12 +131,6 @@ class EvaluationReport:
             DecisionCurve.from_dict(entry) for entry in plain.get("decision_curves", [])
         ]
         return cls(**plain)
-
-    def save_predictions(self, path: Path) -> None:
-        """Write `rows` as CSV. Raises OutputError when it cannot be written, ValueError without rows."""
-        if self.rows is None:
-            raise ValueError("this report was read from JSON and has no rows")
-        write_text(path, self.rows.to_csv(index=False))
 
 
 def evaluate(

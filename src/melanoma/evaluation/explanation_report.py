@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from melanoma.data.tables import write_table
 from melanoma.evaluation import explanation_plots as plots
 from melanoma.evaluation import pages
 from melanoma.evaluation.deletion import HIDDEN, PLACES
@@ -43,7 +44,7 @@ def save(
     page = render(report, title=title, facts=facts, notice=notice, looks=looks)
     json_name, csv_name, page_name = NAMES
     write_text(folder / json_name, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    write_text(folder / csv_name, report.rows.to_csv(index=False, float_format="%.6g"))
+    write_table(report.rows, folder / csv_name, float_format="%.6g")
     write_text(folder / page_name, page)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from melanoma.data.tables import write_table
 from melanoma.evaluation import pages, plain_words, plots, utility_plots
 from melanoma.evaluation.comparison import Comparison
 from melanoma.evaluation.evaluate import EvaluationReport
@@ -90,7 +91,7 @@ def save(
     write_text(folder / "evaluation.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     rows = [_name_rows(report.rows, report.name) for report in reports if report.rows is not None]
     if rows:
-        write_text(folder / "predictions.csv", pd.concat(rows).to_csv(index=False))
+        write_table(pd.concat(rows), folder / "predictions.csv")
     write_text(folder / "report.html", page)
 
 
