@@ -5,10 +5,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from melanoma.errors import WorkerError
 
@@ -18,12 +19,31 @@ if TYPE_CHECKING:
 _MOST = 16  # processes
 
 Prepare = Callable[[], object]
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def count_cores() -> int:
+    """The cores that this process may use, which a batch system or a container may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def count_workers(jobs: int) -> int:
-    """How many processes so many jobs get: one a core that this process may use, and no more than `_MOST`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores, jobs, _MOST), 1)
+    """How many processes so many jobs get: one a core, and no more than `_MOST`."""
+    return max(min(count_cores(), jobs, _MOST), 1)
+
+
+def map_ahead(
+    pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], *, ahead: int
+) -> Iterator[Result]:
+    """The results in order; of the jobs no more than `ahead` are made before their results are taken."""
+    waiting: deque[Future[Result]] = deque()
+    for job in jobs:
+        waiting.append(pool.submit(work, job))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 @contextmanager

@@ -1,4 +1,3 @@
-import os
 import threading
 
 import pytest
@@ -8,6 +7,7 @@ from conftest import require_extra
 require_extra("pandas", "bench")
 
 from melanoma.data.threads import map_jobs, map_lazily
+from melanoma.processes import count_cores
 
 
 def test_results_come_in_order_with_their_progress():
@@ -17,7 +17,7 @@ def test_results_come_in_order_with_their_progress():
 
 
 def test_who_stops_early_waits_only_for_jobs_in_hand(monkeypatch):
-    monkeypatch.setattr("melanoma.data.threads.os.cpu_count", lambda: 1)
+    monkeypatch.setattr("melanoma.data.threads.count_cores", lambda: 1)
     begun, stopped = [], threading.Event()
 
     def work(job):
@@ -43,5 +43,5 @@ def test_jobs_are_made_only_as_they_are_needed():
 
     results = map_lazily(lambda job: -job, make())
     assert [next(results) for _ in range(3)] == [0, -1, -2]
-    assert len(made) < 3 + 2 * (os.cpu_count() or 1) + 2
+    assert len(made) < 3 + 2 * count_cores() + 2
     assert list(results) == [-job for job in range(3, 100)]

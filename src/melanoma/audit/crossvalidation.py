@@ -1,6 +1,5 @@
 """AUROCs of trees that are judged on images of groups that they have not seen, with intervals."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.tree import ExtraTreeClassifier
 
 from melanoma.evaluation.metrics import Ranking, draw_weights
+from melanoma.processes import count_cores
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -59,7 +59,7 @@ def score_out_of_fold(x: NDArray[np.float32], label: Integers, fold: Integers, s
             scores[np.ix_(test, tree.classes_.astype(np.int64))] += told / TREES
 
     # Single trees and not scikit-learn's forest: its threads overwrite the process's warning filters.
-    with ThreadPoolExecutor(min(FOLDS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(FOLDS, count_cores())) as pool:
         list(pool.map(score, range(FOLDS)))
     return np.round(scores, 9)  # or the last bits would rank the folds where a cue says nothing
 

@@ -1,7 +1,6 @@
 """`melanoma serve`: the API and the page."""
 
 import ipaddress
-import os
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 from melanoma.cli import options, predictors
 from melanoma.cli.progress import say
 from melanoma.errors import ConfigError
+from melanoma.processes import count_cores
 
 MIB = 2**20
 
@@ -92,7 +92,7 @@ def serve(
         answer_seconds=timeout,
     )
     known = api_keys.load(keys) if keys is not None else None
-    threads, origins = workers or os.cpu_count() or 1, allow_origin or ()
+    threads, origins = workers or count_cores(), allow_origin or ()
     app = create_app(
         load(),
         load=load,

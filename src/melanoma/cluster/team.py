@@ -46,7 +46,7 @@ def fit(
     When a worker dies all begin again after the last checkpoint, as soon as there is room for as many. Raises
     ClusterError when there are too few cores, or too many workers died.
     """
-    cores = count_cores(workers)
+    cores = share_cores(workers)
     folder.mkdir(parents=True, exist_ok=True)
     for place in {folder, train.cache.path.parent, val.cache.path.parent}:
         check_folder(place)
@@ -108,7 +108,7 @@ class _Teller(fitting.Progress):
         self._told.put(("epoch", epoch, row))
 
 
-def count_cores(workers: int) -> int:
+def share_cores(workers: int) -> int:
     """How many cores each worker gets. Raises ClusterError when there are fewer than workers, or no TensorFlow."""
     check_workers(training=True)
     cores = [int(node["Resources"]["CPU"]) for node in list_nodes()]

@@ -1,10 +1,10 @@
 """Threads for work that lets go of the interpreter: reading images, running a network."""
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from melanoma.processes import count_cores, map_ahead
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -20,7 +20,7 @@ def map_jobs(
     `progress` is called with (jobs done, jobs in all).
     """
     results = []
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(count_cores())
     try:
         for result in pool.map(work, jobs):
             results.append(result)
@@ -33,15 +33,8 @@ def map_jobs(
 
 def map_lazily(work: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
     """The results in order, one job a core at once; of the jobs no more than these are made ahead."""
-    waiting: deque[Future[Result]] = deque()
-    workers = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(count_cores())
     try:
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from map_ahead(pool, work, jobs, ahead=count_cores())
     finally:
         pool.shutdown(cancel_futures=True)

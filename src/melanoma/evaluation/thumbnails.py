@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from PIL import Image
 
 from melanoma.errors import ImageError
 from melanoma.inference.images import load
+from melanoma.processes import count_cores
 
 SIDE = 150  # pixels of the longer side of a thumbnail
 _QUALITY = 80
@@ -30,7 +30,7 @@ class Thumbnail:
 def shrink(paths: Iterable[str]) -> dict[str, Thumbnail]:
     """A thumbnail of each path, its proportions kept; each file is read once."""
     wanted = sorted(set(paths))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         return dict(zip(wanted, pool.map(_shrink_one, wanted), strict=True))
 
 

@@ -1,6 +1,5 @@
 """Do heat maps change when the network's weights are made random? Each with its own map from the network as it is."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from melanoma.evaluation.randomisation import (
 from melanoma.inference.bundle import Bundle
 from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.inference.runtime import LiteRtNetwork
+from melanoma.processes import count_cores
 
 Heat = NDArray[np.float32]
 
@@ -105,7 +105,7 @@ def check_weights(
 
 def _run(network: bytes, images: Sequence[NDArray[np.uint8]], spec: Preprocessing) -> list[Heat]:
     loaded = LiteRtNetwork(network)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         return list(pool.map(lambda image: loaded.run(scale(image[None], spec)).heatmap[0], images))
 
 

@@ -1,9 +1,7 @@
 """Image in, `Prediction` out: the one place where an image is judged."""
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import repeat
 from pathlib import Path
@@ -24,6 +22,7 @@ from melanoma.inference.preprocessing import as_picture, prepare, scale
 from melanoma.inference.quality import find_hints
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
+from melanoma.processes import count_cores, map_ahead
 
 AnyImage = str | Path | bytes | Image.Image | NDArray[np.uint8]
 Draw = Callable[[NDArray[np.uint8]], None]
@@ -92,7 +91,7 @@ class Predictor:
         self._max_pixels = max_pixels
         self._content = bundle.read_network()
         self._network = LiteRtNetwork(self._content, threads, micro_batch)
-        self._helpers = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._helpers = ThreadPoolExecutor(count_cores())
 
     @property
     def digest(self) -> str:
@@ -189,20 +188,19 @@ class Predictor:
 
         Of `draws`, one a file, each is called with the overlay of its own, where that can be read.
         """
-        workers = workers or os.cpu_count() or 1
-        waiting: deque[Future[Prediction]] = deque()
+        workers = workers or count_cores()
+        jobs = zip(files, repeat(None) if draws is None else draws, strict=False)
         pool = ThreadPoolExecutor(workers)
         try:
-            for file, draw in zip(files, repeat(None) if draws is None else draws, strict=False):
-                waiting.append(pool.submit(self.predict_file, file, draw=draw))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from map_ahead(pool, self._predict_job, jobs, ahead=4 * workers)
         finally:
             pool.shutdown(
                 cancel_futures=True
             )  # a caller who stops early waits for no more than `workers` images
+
+    def _predict_job(self, job: tuple[ImageFile, Draw | None]) -> Prediction:
+        file, draw = job
+        return self.predict_file(file, draw=draw)
 
     def run(self, image: NDArray[np.uint8] | Image.Image) -> NetworkOutput:
         """The network's raw output, n = 1, for RGB uint8 (h, w, 3)."""

@@ -3,9 +3,7 @@
 A fifth of the work on an image is Python, of which only one thread of a process runs at a time.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Draw, Predictor
 from melanoma.inference.sources import ImageFile
-from melanoma.processes import count_workers, open_pool
+from melanoma.processes import count_workers, map_ahead, open_pool
 
 FEWEST: Final = 300  # images below which starting processes takes longer than it saves
 _TOGETHER: Final = 8  # images that a process is sent at once
@@ -56,15 +54,10 @@ def _save_at(save: Save, target: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def _score_apart(predictor: Predictor, jobs: Sequence[Job]) -> Iterator[Prediction]:
-    waiting: deque[Future[list[Prediction]]] = deque()
-    most = _AHEAD * count_workers(len(jobs))
+    parts = (jobs[start : start + _TOGETHER] for start in range(0, len(jobs), _TOGETHER))
     with open_pool(len(jobs), few=FEWEST, prepare=partial(_remember, predictor.recreate)) as pool:
-        for start in range(0, len(jobs), _TOGETHER):
-            waiting.append(pool.submit(_score, jobs[start : start + _TOGETHER]))
-            if len(waiting) > most:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        for rows in map_ahead(pool, _score, parts, ahead=_AHEAD * count_workers(len(jobs))):
+            yield from rows
 
 
 def _remember(recreate: Callable[[], Predictor]) -> None:

@@ -26,6 +26,7 @@ from melanoma.errors import ConfigError, ImageError, OutputError
 from melanoma.files import write_text
 from melanoma.inference import images
 from melanoma.inference.preprocessing import Preprocessing, prepare
+from melanoma.processes import count_cores
 
 FORMAT = 1
 DEFAULT_LIMIT = 50 * 2**30
@@ -192,7 +193,7 @@ def _key(digests: Sequence[str], spec: Preprocessing) -> str:
 
 def _decode_all(paths: Sequence[str], spec: Preprocessing) -> Iterator[NDArray[np.uint8] | str]:
     """Prepared images in order, or the reason why there is none; at most `CHUNK` of them in memory."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         for start in range(0, len(paths), CHUNK):
             yield from pool.map(lambda path: _decode(path, spec), paths[start : start + CHUNK])
 

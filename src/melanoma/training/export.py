@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from melanoma.inference.decision import fit_operating_point
 from melanoma.inference.domain import Domain
 from melanoma.inference.preprocessing import scale
 from melanoma.inference.runtime import LiteRtNetwork, stderr_aside
+from melanoma.processes import count_cores
 from melanoma.training.models import check_int8, create_inference_model
 from melanoma.training.pipeline import ImageSet
 
@@ -143,7 +143,7 @@ def _sample(images: ImageSet) -> Iterator[Floats]:
 
 def _score(network: Path, images: ImageSet) -> NDArray[np.float64]:
     """Logit (n,) of prepared images from the exported network."""
-    runtime = LiteRtNetwork(network, threads=os.cpu_count() or 1)
+    runtime = LiteRtNetwork(network, threads=count_cores())
     rows = np.arange(len(images))
     logits = [runtime.run(scale(images.batch(rows[i : i + 1])[0], images.spec)).logit for i in rows]
     return np.concatenate(logits, dtype=np.float64)
