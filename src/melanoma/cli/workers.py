@@ -44,5 +44,5 @@ def choose_fit(request: "Request", recipe: "Recipe", folder: Path) -> "Iterator[
         from melanoma.cluster import team
 
         with ray_cluster.connect(cluster):
-            team.count_cores(workers)  # says so before anything is written
+            team.share_cores(workers)  # says so before anything is written
             yield partial(team.fit, workers=workers)
