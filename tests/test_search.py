@@ -119,6 +119,15 @@ def test_the_best_saw_all_sources(begun, tmp_path):
         search.begin(begun.folder, {"seed": 2}, [], load_recipe("original_cnn"))
 
 
+def test_a_start_that_was_killed_is_begun_again(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("half")
+    search.begin(tmp_path, {"seed": 1}, [], load_recipe("original_cnn"))
+    (tmp_path / "search.json").unlink()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not empty and holds no search; give another --output"):
+        search.begin(tmp_path, {"seed": 1}, [], load_recipe("original_cnn"))
+
+
 def test_no_whole_trial_is_said(begun, tmp_path):
     table = make_table(sources=[1, 0, 2], auroc=[0.7, np.nan, np.nan])
     with pytest.raises(RunError, match="no trial got to its end"):

@@ -16,7 +16,6 @@ import pandas as pd
 import yaml
 
 from melanoma.config import Recipe, dump_recipe, load_recipe
-from melanoma.data import splits as splitting
 from melanoma.data.folds import leave_source_out
 from melanoma.data.manifest import Manifest
 from melanoma.data.splits import Splits, build
@@ -25,7 +24,7 @@ from melanoma.errors import ConfigError, RunError
 from melanoma.evaluation import plots
 from melanoma.evaluation.search_plot import plot_search
 from melanoma.files import replacing, write_text
-from melanoma.study import Job, read_test
+from melanoma.study import Job, begin_folder, read_test
 from melanoma.tracking import Tracker, run_id_of
 
 PLAN, TRIALS, BEST, PICTURE = "search.json", "trials.csv", "best.yaml", "search.png"
@@ -117,19 +116,10 @@ def begin(
     folder: Path, settings: Mapping[str, Any], folds: Sequence[tuple[str, Splits]], recipe: Recipe
 ) -> None:
     """Write down what the search is of, or find it the same. Raises RunError when it is another."""
-    text = json.dumps(dict(settings), indent=2, sort_keys=True) + "\n"
-    path = folder / PLAN
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
-            raise RunError(f"{folder} holds another search; give another --output")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty; give another --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    for source, fold in folds:
-        splitting.save(fold, folder / f"without-{source}.csv")
-    write_text(folder / "recipe.yaml", dump_recipe(recipe))
-    write_text(path, text)
+    files = {f"without-{source}.csv": fold for source, fold in folds}
+    begin_folder(
+        folder / PLAN, dict(sorted(settings.items())), files, recipe, "search; give another --output"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,31 @@ Work = Callable[[Sequence[Job]], Iterable[tuple[Job, str]]]
 
 def begin(folder: Path, plan: Plan, folds: Sequence[Splits], recipe: Recipe) -> None:
     """Write down what the study is of, or find it the same. Raises RunError when it is another."""
-    text = json.dumps(asdict(plan), indent=2) + "\n"
-    path = folder / PLAN
-    if path.is_file():
-        same = (
-            path.read_text(encoding="utf-8") == text
-            and (folder / "recipe.yaml").read_text(encoding="utf-8") == dump_recipe(recipe)
-        )  # fmt: skip
-        if not same:
-            raise RunError(f"{folder} holds another study; give another --run-dir")
+    files = {f"fold{number}.csv": fold for number, fold in enumerate(folds, start=1)}
+    begin_folder(folder / PLAN, asdict(plan), files, recipe, "study; give another --run-dir")
+
+
+def begin_folder(
+    plan: Path, settings: Mapping[str, Any], folds: Mapping[str, Splits], recipe: Recipe, advice: str
+) -> None:
+    """Write `folds`, by file name, the recipe and at last `plan` with the settings, or find the last two the same.
+
+    Raises RunError, which ends with `advice`, when they are others or something else is in the folder.
+    """
+    folder, text, chosen = plan.parent, json.dumps(dict(settings), indent=2) + "\n", dump_recipe(recipe)
+    if plan.is_file():
+        kept = (plan.read_text(encoding="utf-8"), (folder / "recipe.yaml").read_text(encoding="utf-8"))
+        if kept != (text, chosen):
+            raise RunError(f"{folder} holds another {advice}")
         return
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty; give another --run-dir")
+    early = {"recipe.yaml", *folds}  # what a start leaves that was killed before the plan was written
+    if folder.exists() and any(p.name not in early and not p.name.startswith(".") for p in folder.iterdir()):
+        raise RunError(f"{folder} is not empty and holds no {advice}")
     folder.mkdir(parents=True, exist_ok=True)
-    for number, fold in enumerate(folds, start=1):
-        splitting.save(fold, folder / f"fold{number}.csv")
-    write_text(folder / "recipe.yaml", dump_recipe(recipe))
-    write_text(path, text)
+    for name, fold in folds.items():
+        splitting.save(fold, folder / name)
+    write_text(folder / "recipe.yaml", chosen)
+    write_text(plan, text)
 
 
 def list_jobs(folder: Path, plan: Plan, parent: str = "", tracking_uri: str = "") -> list[Job]:
