@@ -23,13 +23,15 @@ from melanoma.cli.app import app
 from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
-from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
+from melanoma.errors import CalibrationError, ConfigError, ManifestError, OutputError, RunError, SplitError
 from melanoma.inference import bundle as bundles
 from melanoma.inference import results
+from melanoma.inference.calibration import Calibration
 from melanoma.inference.predictor import load_predictor
 from melanoma.inference.preprocessing import prepare
 from melanoma.listener import Listener
 from melanoma.run_images import Request
+from melanoma.training import export as exporting
 from melanoma.training import fit as fitting
 
 RECIPE = parse_recipe(
@@ -102,7 +104,7 @@ def test_the_runs_own_look_at_the_test_images_is_the_first_and_stays_one(finishe
     assert look["manifest_digest"] == finished.reports[-1].manifest_digest
     command = ["evaluate", "images", "--split", "test", "--bundle", str(finished.bundle), "-o", "looked"]
     result = CliRunner().invoke(app, command)
-    assert "looks at test images: 2, 2 at exactly these" in result.stdout
+    assert "looks at test images so far: 2, of exactly these: 2" in result.stdout
 
 
 def test_given_test_images_are_test_and_nothing_else(finished):
@@ -358,6 +360,29 @@ def test_a_tracking_address_that_cannot_be_is_refused_before_anything(tmp_path, 
     with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI"):
         runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_the_wrong_way_round_makes_no_bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "fit_calibration", lambda *_: Calibration(-1.0, 0.0, 0.5, 20))
+    with pytest.raises(CalibrationError, match="melanomas score no higher than the others, so no bundle"):
+        runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
+    assert (tmp_path / "run" / "model.keras").exists()
+    assert not (tmp_path / "run" / "bundle").exists()
+    monkeypatch.undo()
+    assert runs.resume(tmp_path / "run").bundle.is_dir()
+
+
+def test_a_calibration_on_hardly_any_images_is_said_everywhere(tmp_path):
+    write_images(tmp_path / "few", train=24, test=2)
+    heard = Heard()
+    result = runs.start(
+        Request(sources=[str(tmp_path / "few")], register=False), RECIPE, tmp_path / "run", heard
+    )
+    words = "Calibrated on 6 melanomas and 6 other lesions, where 10 of each are the least"
+    assert result.notice.startswith(words)
+    assert words in result.page.read_text()
+    assert bundles.load(result.bundle).facts["notice"] == result.notice
+    assert any("for a domain check: the bundle will judge any picture" in line for line in heard.lines)
 
 
 def test_too_few_images_are_one_clear_line(tmp_path):

@@ -151,7 +151,12 @@ def _decode(images: RunImages, spec: Preprocessing, listener: Listener) -> Image
 def fit_domain_check(images: RunImages, listener: Listener) -> Domain | None:
     """The domain check, from the files of the calibration split: the cache holds what the network sees of them."""
     paths = images.manifest.table["path"][images.rows_of("calibration")].tolist()
-    return domain_fitting.fit_files(paths, progress=listener.stage("fitting the domain check"))
+    domain = domain_fitting.fit_files(paths, progress=listener.stage("fitting the domain check"))
+    if domain is None:
+        listener.say(
+            f"too few calibration images ({len(paths)}) for a domain check: the bundle will judge any picture"
+        )
+    return domain
 
 
 def list_left_out(images: RunImages, pixels: Pixels, folder: Path, listener: Listener) -> None:

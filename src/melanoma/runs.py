@@ -21,6 +21,7 @@ from melanoma.errors import BundleError, OutputError, RunError
 from melanoma.evaluation import card, card_results, looks, report
 from melanoma.evaluation.evaluate import EvaluationReport, evaluate
 from melanoma.evaluation.plain_words import Origin
+from melanoma.evaluation.recalibration import FEWEST
 from melanoma.files import write_text
 from melanoma.inference import bundle as bundles
 from melanoma.inference import results
@@ -75,7 +76,7 @@ def start(
     """
     listener = listener or Listener()
     default_tracking_uri(Path.cwd())  # refuses what cannot be an address
-    _check_free(folder)
+    check_free(folder)
     recipe = recipe.model_copy(update={"model": locate_weights(recipe.model)})
     models.try_out(recipe.model, recipe.input)
     if recipe.export.quantize == "int8":
@@ -87,7 +88,7 @@ def start(
         notice=request.notice or _find_notice(images),
     )
     with _locked(folder), run_images.open_pixels(images, request, recipe, listener) as pixels:
-        _check_free(folder)
+        check_free(folder)
         run_images.save(images, folder)
         run_images.list_left_out(images, pixels, folder, listener)
         write_text(folder / "recipe.yaml", dump_recipe(recipe))
@@ -287,11 +288,20 @@ def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, 
 
 def _find_notice(images: RunImages) -> str | None:
     """What must be said of figures from these images."""
-    return NOTICE if any(is_drawn(source.root) for source in images.manifest.sources) else None
+    said = [NOTICE] if any(is_drawn(source.root) for source in images.manifest.sources) else []
+    rows = images.rows_of("calibration")
+    groups = images.splits.table["group_id"][rows].groupby(images.manifest.table["y_true"][rows]).nunique()
+    n_melanoma, n_other = (int(groups.get(label, 0)) for label in (1, 0))
+    if min(n_melanoma, n_other) < FEWEST:
+        said.append(
+            f"Calibrated on {n_melanoma} melanomas and {n_other} other lesions, where {FEWEST} of each are the least:"
+            " its probabilities and its threshold mean little."
+        )
+    return " ".join(said) or None
 
 
-def _check_free(folder: Path) -> None:
-    """Raises RunError when the folder holds more than a start leaves that was killed before `run.json`."""
+def check_free(folder: Path) -> None:
+    """Raise RunError when the folder holds more than a start leaves that was killed before `run.json`."""
     early = {"recipe.yaml", "manifest.csv", "manifest.digest", "splits.csv", "left_out.csv"}
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; give another --run-dir")

@@ -55,7 +55,7 @@ def test_from_images_to_an_evaluation_of_the_test_images(run_melanoma, drawn, tm
     assert (report["name"], report["n"]) == ("test", 16)
     assert report["operating_point"]["threshold"] == point["threshold"]
     assert report["figures"]["auroc"]["value"] > 0.9  # these melanomas are larger
-    assert "looks at test images: 1" in out
+    assert "looks at test images so far: 1" in out
 
 
 def test_again_writes_the_same_bytes(run_melanoma, drawn, measured, tmp_path):

@@ -55,6 +55,7 @@ def test_a_new_bundle_with_its_own_threshold(calibrate, clinic, tiny_bundle, tmp
     rows = list(Predictor(new).score([str(path) for path in sorted(clinic.rglob("malignant/*.png"))]))
     assert np.mean([row.decision is Decision.REFER for row in rows]) == new.operating_point.sensitivity >= 0.9
     for line in (
+        f"before: threshold {old.operating_point.threshold:.3f} at a prevalence of 0.5; here sensitivity ",
         "threshold: 0.",
         "sensitivity: 0.",
         "specificity: ",

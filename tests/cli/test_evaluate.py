@@ -149,7 +149,7 @@ def test_looks_at_test_images_are_noted_beside_the_run(evaluate, collection, bun
     for number in (1, 2):
         code, out, err = evaluate(collection, "--split", "test", bundle=bundle_copy)
         assert code == 0, err
-        assert f"looks at test images: {number}, {number} at exactly these" in out
+        assert f"looks at test images so far: {number}, of exactly these: {number}" in out
     lines = [json.loads(line) for line in (tmp_path / "test-looks.jsonl").read_text().splitlines()]
     assert [(line["n"], line["splits"], line["data"]) for line in lines] == [
         (24, ["test"], [str(collection)])
@@ -163,7 +163,7 @@ def test_looks_without_a_run_are_noted_in_the_output_and_training_images_are_no_
     evaluate, collection, tmp_path
 ):
     assert "looks at test images" not in evaluate(collection, "--split", "train")[1]
-    assert "looks at test images: 1" in evaluate(collection)[1]
+    assert "looks at test images so far: 1" in evaluate(collection)[1]
     assert (tmp_path / "out" / "test-looks.jsonl").exists()
     assert "This is the first look" in page_text(tmp_path)
 
@@ -186,7 +186,7 @@ def test_splits_of_a_file_say_what_is_judged(evaluate, collection, image_folder,
     code, out, err = evaluate(*data, "--splits", splits, "--split", "test")
     assert code == 0, err
     assert saved(tmp_path)["evaluations"][0]["n"] == n_test
-    assert "looks at test images: 1" in out
+    assert "looks at test images so far: 1" in out
     line = json.loads((tmp_path / "out" / "test-looks.jsonl").read_text().splitlines()[0])
     assert (line["n"], line["splits"]) == (n_test, ["test"])
     assert evaluate(*data, "--splits", splits, "--split", "val")[1].count("looks at test images") == 0

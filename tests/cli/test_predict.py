@@ -101,6 +101,7 @@ def test_strict_and_nothing_judged_end_with_two(predict, mixed):
         (["{image}", "--prevalence", "1.5"], "a prevalence of 1.5 makes no sense"),
         (["{image}", "--prevalence", "nan"], "a prevalence of nan makes no sense"),
         (["{image}", "-o", "{folder}"], "Is a directory"),
+        (["{image}", "-o", "rows.csv", "--format", "jsonl"], "rows.csv would hold jsonl; give --format csv"),
         (["{image}", "-o", "{image}/rows.csv"], "cannot write"),
         (["{image}", "--explain", "{image}"], "cannot write"),
         (["{image}", "--bundle", "{folder}"], "no bundle in"),
@@ -339,6 +340,20 @@ def test_killed_and_started_again_each_image_has_one_row(tiny_bundle, tmp_path, 
     straight = subprocess.run(arguments[:-2], capture_output=True, text=True, check=True)
     assert found == [json.loads(line) for line in straight.stdout.splitlines()]
     assert len(found) == 301
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("rows.csv", "source,path"),
+        ("ROWS.JSONL", '{"source"'),
+        ("rows.json", "[\n"),
+        ("rows.txt", "probability"),
+    ],
+)
+def test_the_name_of_the_output_says_its_form(predict, image_files, tmp_path, name, begins):
+    assert predict(*image_files, "-o", tmp_path / name)[0] == 0
+    assert (tmp_path / name).read_text().startswith(begins)
 
 
 def test_results_of_other_options_are_not_mixed(predict, image_files, tmp_path):

@@ -564,11 +564,12 @@ def test_csv_without_its_columns(tmp_path, name, header, lacks):
     ("content", "says"),
     [
         (b"path,label\n\xff\xfe,1\n", "is not UTF-8"),
-        (b"", "cannot be read as CSV"),
+        (b"", "my.csv is empty"),
         (b"path,label\n", "lists no images"),
         (b"path,label\na.jpg,1\nb.jpg,0,x,y\n", "cannot be read as CSV"),
         (b"path,label\na.jpg,1,x\nb.jpg,0,x\n", "more cells"),
         (b"path;label\na.jpg;1\n", "is separated by semicolons; save it with commas"),
+        (b"path;label\na.jpg;0,5\n", "with commas, and numbers with a decimal point"),
         (b"path,label,Path\na.jpg,1,a.jpg\n", "two columns called 'path'"),
         (b"path,label\nnot_here.jpg,1\n", "none of the 1 images"),
     ],

@@ -46,6 +46,11 @@ def test_a_practice_in_whole_patients():
     assert "of about 225 people it refers, about 19 have melanoma" in words
 
 
+def test_those_found_and_missed_are_all_melanomas():
+    words = plain_words.describe_practice(report(sensitivity=0.925))  # 18.5 of 20, and 1.5
+    assert "the model refers about 18 of them and misses about 2 (" in words
+
+
 def test_a_rare_miss_is_not_called_none():
     assert "misses fewer than 1 (0 to 1)" in plain_words.describe_practice(report(sensitivity=0.98))
 

@@ -158,6 +158,20 @@ def test_sigterm_finishes_what_was_accepted(tiny_bundle, tmp_path):
     assert [line["status"] for line in posts] == [200] * len(answered)
 
 
+def test_a_parameter_that_is_not_heeded_is_refused(served, image_files):
+    content = image_files[0].read_bytes()
+    for path, asked, known in (
+        ("predictions", "prevalence=0.02", "this address takes none"),
+        ("explanations", "strengt=1", "known: strength, longest_side"),
+    ):
+        answer = httpx.post(
+            f"{served.url}/v1/{path}?{asked}", content=content, headers={"Content-Type": "image/png"}
+        )
+        assert answer.status_code == 422
+        name = asked.partition("=")[0]
+        assert answer.json()["detail"] == f"there is no query parameter '{name}'; {known}"
+
+
 @posix_only
 def test_sighup_loads_the_bundle_again(bundle_copy, tmp_path):
     other = ROOT / "tests" / "fixtures" / "bundle-v2"
@@ -178,6 +192,9 @@ def test_sighup_loads_the_bundle_again(bundle_copy, tmp_path):
         shutil.copytree(other, bundle_copy)
         os.kill(served.process.pid, signal.SIGHUP)
         wait_for(lambda: len(read_logs(served, "reload")) == 2)
+        os.kill(served.process.pid, signal.SIGHUP)
+        wait_for(lambda: len(read_logs(served, "reload")) == 3)
+        assert read_logs(served, "reload")[2]["result"] == "unchanged"
         (row,) = client.predict([tmp_path / "a.png"])
         assert row.bundle_digest == json.loads((other / "bundle.json").read_text())["digest"] != first
         wait_for(lambda: row.bundle_digest in seen)

@@ -69,6 +69,7 @@ def calibrate(
     )
     domain = _fit_domain(manifest) if fit_domain_check else None
     saved = recalibration.save(result, predictor.bundle, manifest, logits, output, domain=domain)
+    typer.echo(recalibration.describe_before(predictor.bundle, logits))
     for line in recalibration.describe(result):
         typer.echo(line)
     typer.echo(recalibration.describe_domain(domain, predictor.bundle, logits))

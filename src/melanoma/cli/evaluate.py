@@ -287,7 +287,9 @@ def _list_facts(model: _Model, images: _Images) -> dict[str, str]:
 
 def _print(report: "EvaluationReport", comparison: "Comparison | None", looks: "LookCount | None") -> None:
     for figure, estimate in report.figures.items():
-        typer.echo(f"{figure}: {estimate}")
+        typer.echo(f"{'accuracy at 0.5' if figure == 'accuracy' else figure}: {estimate}")
+    if report.rows is not None and (broken := int((report.rows["error"] != "").sum())):
+        typer.echo(f"could not be read, so count as referred: {broken}; predictions.csv names them")
     if report.within_sources is not None:
         typer.echo(f"auroc within sources, mean: {report.within_sources.auroc}")
     if comparison is not None:
@@ -297,4 +299,4 @@ def _print(report: "EvaluationReport", comparison: "Comparison | None", looks: "
         said = f"z {delong.z:.2f}, p {delong.p_value:.3g}" if delong else comparison.delong_note
         typer.echo(f"DeLong's test of equal auroc: {said}")
     if looks is not None:
-        typer.echo(f"looks at test images: {looks.total}, {looks.same_images} at exactly these")
+        typer.echo(f"looks at test images so far: {looks.total}, of exactly these: {looks.same_images}")

@@ -25,6 +25,8 @@ def check_output(output: Path, given: Sequence[str | Path | None], names: Sequen
     folder cannot be written or holds results of another command under the same name.
     """
     inputs = options.resolve_inputs([str(place) for place in given if place is not None])
+    if output.resolve() in inputs:
+        raise ConfigError(f"{output} is one of the inputs; give another --output")
     for name in names:
         if (output / name).resolve() in inputs:
             raise ConfigError(f"{output / name} is one of the inputs; give another --output")

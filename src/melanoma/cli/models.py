@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from melanoma.cli import options, predictors
+from melanoma.cli.progress import say
 from melanoma.cli.streams import import_tensorflow
 from melanoma.errors import ConfigError
+from melanoma.inference import results
 from melanoma.inference.bundle import Bundle
 
 app = typer.Typer(help="Networks and bundles.", no_args_is_help=True)
@@ -74,6 +76,9 @@ def card(
     from melanoma.evaluation import card as cards
     from melanoma.evaluation import card_report
 
+    if not evaluation and results.read(predictor.bundle):
+        kept = predictor.bundle.folder / results.FILE
+        say(f"no --evaluation, so the card has no figures; what the bundle was published with is in {kept}")
     made = cards.gather(predictor.bundle, evaluation or [], stress or [], explanations or [], statements)
     if output is None:
         typer.echo(card_report.render_markdown(made), nl=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from melanoma.errors import ConfigError
+from melanoma.errors import ConfigError, ManifestError
 
 Data = Annotated[
     list[str],
@@ -41,6 +41,14 @@ def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
             raise ConfigError(f"--label {text!r} must be NAME=1 for melanoma or NAME=0 for other")
         parsed[name] = int(value)
     return parsed
+
+
+def check_sources(data: Sequence[str]) -> None:
+    """Raise ManifestError for a source, given as PATH or NAME=PATH, that is not there."""
+    for source in data:
+        places = [Path(text).expanduser() for text in (source, source.partition("=")[2]) if text]
+        if not any(place.exists() for place in places):
+            raise ManifestError(f"no such folder or file: {places[-1]}")
 
 
 def resolve_inputs(data: Sequence[str]) -> set[Path]:

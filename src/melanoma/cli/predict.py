@@ -28,6 +28,7 @@ def run(arguments: Sequence[str]) -> None:
     if asked.column is not None:
         raise ConfigError("--column is about tables, which --cluster reads; add --cluster auto")
     asked.output = None if asked.output is None else Path(asked.output)
+    asked.format = rows.choose_format(asked.format, asked.output)
     rows.check(asked.format, asked.output)
     files = list(find_images(asked.source))
     _refuse_inputs(files, asked.output, asked.explain)
@@ -49,7 +50,11 @@ def create_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", metavar="SOURCE", nargs="+", help="Image files or folders.")
     add("--bundle", help="Bundle folder or models:/name@alias; default: the shipped one.")
-    add("--format", choices=rows.FORMATS, default="table", help="How to write the results (default: table).")
+    add(
+        "--format",
+        choices=rows.FORMATS,
+        help="How to write the results (default: as the name of --output ends, else table).",
+    )
     add(
         "-o",
         "--output",

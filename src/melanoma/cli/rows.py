@@ -29,6 +29,16 @@ Rows = Iterator[Prediction]
 ROW_GROUP = 10_000
 
 
+def choose_format(asked: str | None, output: Path | None) -> str:
+    """The format asked for, or that of the output's suffix, or a table. Raises ConfigError when they differ."""
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS or suffix == "table":
+        return asked or "table"
+    if asked not in {None, suffix}:
+        raise ConfigError(f"{output} would hold {asked}; give --format {suffix}, or another name to --output")
+    return suffix
+
+
 def check(form: str, output: Path | None) -> None:
     """Raise ConfigError when rows cannot be written so, before any work is done; ModuleNotFoundError, OutputError."""
     if form == "parquet":

@@ -1,6 +1,7 @@
 """`melanoma serve`: the API and the page."""
 
 import ipaddress
+import re
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -93,6 +94,11 @@ def serve(
     )
     known = api_keys.load(keys) if keys is not None else None
     threads, origins = workers or count_cores(), allow_origin or ()
+    for origin in origins:
+        if not re.fullmatch(r"\*|https?://[^/?#\s]+", origin):
+            raise ConfigError(
+                f"--allow-origin {origin}: give what browsers send, such as https://clinic.example"
+            )
     app = create_app(
         load(),
         load=load,

@@ -150,19 +150,23 @@ def run(
 
     `now`: what of the resumed request is otherwise this time; None stands for what it was.
     """
+    from melanoma import runs
     from melanoma.config import load_recipe
 
-    resolved = load_recipe(recipe, overrides) if request else None
+    if request is None:
+        begun, resolved = runs.load(folder)
+    else:
+        begun, resolved = request, load_recipe(recipe, overrides)
+        options.check_sources(request.sources)
+        runs.check_free(folder)
     say("loading TensorFlow ...")
     import_tensorflow()
-    from melanoma import runs
     from melanoma.cli.run_listener import RunListener
     from melanoma.cli.workers import choose_fit
 
     listener = RunListener()
     try:
-        if request is None or resolved is None:
-            begun, resolved = runs.load(folder)
+        if request is None:
             changes = {name: value for name, value in (now or {}).items() if value is not None}
             if changes.get("workers") == 1:  # alone from here on, wherever it was
                 changes = {"cluster": None, **changes}
@@ -184,8 +188,9 @@ def report_result(result: "Result") -> None:
     from melanoma.tracking import run_address
 
     for report in result.reports:
-        names = ("accuracy", "auroc", "sensitivity", "specificity")
-        text = ", ".join(f"{name} {report.figures[name]}" for name in names)
+        shown = {"accuracy": "accuracy at 0.5", "auroc": "auroc"}
+        shown |= {name: name for name in ("sensitivity", "specificity")}
+        text = ", ".join(f"{words} {report.figures[name]}" for name, words in shown.items())
         typer.echo(f"{report.name} ({report.n:,} images): {text}")
     if result.notice:
         typer.echo(result.notice)

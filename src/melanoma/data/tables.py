@@ -20,15 +20,19 @@ def read_table(
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", nrows=rows)
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not UTF-8 text; save it as CSV UTF-8") from problem
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as problem:
+    except pd.errors.EmptyDataError as problem:
+        raise error(f"{path} is empty") from problem
+    except pd.errors.ParserError as problem:
         raise error(f"{path} cannot be read as CSV: {' '.join(str(problem).split())}") from problem
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror}") from problem
+    if len(table.columns) == 1 and ";" in str(table.columns[0]):
+        raise error(
+            f"{path} is separated by semicolons; save it with commas, and numbers with a decimal point"
+        )
     if not isinstance(table.index, pd.RangeIndex):  # pandas took surplus cells for row names
         raise error(f"{path} has rows with more cells than its first line has columns")
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
-    if len(table.columns) == 1 and ";" in table.columns[0]:
-        raise error(f"{path} is separated by semicolons; save it with commas")
     if table.columns.has_duplicates:
         raise error(f"{path} has two columns called {table.columns[table.columns.duplicated()][0]!r}")
     return table.fillna("")

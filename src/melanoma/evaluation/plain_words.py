@@ -42,6 +42,11 @@ class Practice:
     false_alarms: int
 
     @property
+    def missed(self) -> int:
+        """Melanomas that are not referred."""
+        return self.melanomas - self.found
+
+    @property
     def referred(self) -> int:
         """Everybody who is referred."""
         return self.found + self.false_alarms
@@ -89,11 +94,11 @@ def describe_practice(report: EvaluationReport) -> str:
     if practice is None:
         return ""
     found, spared = report.figures["sensitivity"], report.figures["specificity"]
+    missed = _say_of(practice.melanomas, flip(found), practice.missed)
     words = (
         f"Suppose {round(100 * PRACTICE)} of 100 patients whose mole is photographed have melanoma. Then of"
         f" {PATIENTS:,} patients {practice.melanomas} have it: the model refers about {practice.found} of them and"
-        f" misses {_say_of(practice.melanomas, flip(found))}. Of the {practice.others} others it refers"
-        f" {_say_of(practice.others, flip(spared))} too."
+        f" misses {missed}. Of the {practice.others} others it refers {_say_of(practice.others, flip(spared))} too."
     )
     if practice.referred:
         words += (
@@ -143,10 +148,10 @@ def flip(share: Estimate) -> Estimate:
     return Estimate(value, low, high, share.note)
 
 
-def _say_of(total: int, share: Estimate) -> str:
-    """So many of a total, with the interval: "about 95 (93 to 97)"."""
+def _say_of(total: int, share: Estimate, count: int = 0) -> str:
+    """So many of a total, with the interval: "about 95 (93 to 97)"; `count` where it was rounded already."""
     value = share.value or 0.0
-    words = _say_number(value * total) if value < 1 or share.low is None else f"all {total}"
+    words = _say_number(count or value * total) if value < 1 or share.low is None else f"all {total}"
     if share.low is None or share.high is None:
         return f"{words} ({share.note})"
     low, high = round(share.low * total), round(share.high * total)

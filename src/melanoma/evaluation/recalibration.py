@@ -272,6 +272,17 @@ def describe_unreadable(data: Logits) -> list[str]:
     return lines + [f"and {count - _NAMED:,} more"] * (count > _NAMED)
 
 
+def describe_before(bundle: bundles.Bundle, data: Logits) -> str:
+    """What the old bundle's threshold gives on these images, refused ones left aside."""
+    threshold = bundle.operating_point.threshold
+    referred = bundle.calibration.transform(data.logit) >= threshold
+    found, spared = referred[data.y_true == 1].mean(), 1 - referred[data.y_true == 0].mean()
+    return (
+        f"before: threshold {threshold:.3f} at a prevalence of {bundle.calibration.prevalence:.3g};"
+        f" here sensitivity {found:.3f}, specificity {spared:.3f}"
+    )
+
+
 def describe_domain(domain: Domain | None, bundle: bundles.Bundle, data: Logits) -> str:
     """What became of the domain check, given the one fitted on these images, and how many the old one refuses."""
     if domain is not None:

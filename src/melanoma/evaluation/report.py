@@ -29,7 +29,7 @@ _FIGURES = {
     ),
     "sensitivity": ("Sensitivity", "share of the melanomas that are referred"),
     "specificity": ("Specificity", "share of the other images that are not referred"),
-    "accuracy": ("Accuracy", "share of all images called right at a probability of one half"),
+    "accuracy": ("Accuracy at 0.5", "share of all images called right at a probability of one half"),
     "accuracy_at_operating_point": ("Accuracy at the operating point", "share with the right decision"),
     "average_precision": (
         "Average precision",

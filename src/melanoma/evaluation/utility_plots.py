@@ -40,7 +40,7 @@ def plot_patients(practice: Practice) -> Figure:
     axes = figure.add_subplot()
     parts = (
         ("melanoma, referred", practice.found, ORANGE, "o"),
-        ("melanoma, missed", practice.melanomas - practice.found, "#000000", "X"),
+        ("melanoma, missed", practice.missed, "#000000", "X"),
         ("no melanoma, referred", practice.false_alarms, BLUE, "o"),
         ("no melanoma, not referred", practice.others - practice.false_alarms, _LIGHT, "o"),
     )

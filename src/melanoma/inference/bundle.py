@@ -164,7 +164,11 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"no bundle in {path.parent}: {error.strerror or error}") from error
+        folder, missing = path.parent, isinstance(error, FileNotFoundError) and path.parent.is_dir()
+        why = f"it holds no {path.name}" if missing else error.strerror or error
+        raise BundleError(
+            f"no bundle in {folder}: {why}; give the folder of a bundle, or models:/NAME@ALIAS"
+        ) from error
 
 
 def _parse(content: bytes, folder: Path) -> dict[str, Any]:

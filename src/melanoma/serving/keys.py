@@ -34,7 +34,8 @@ def load(path: Path) -> Keys:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the keys in {path}: {error}") from error
+        said = error.strerror if isinstance(error, OSError) and error.strerror else "it is no UTF-8 text"
+        raise ConfigError(f"cannot read the keys in {path}: {said}; make one with --add-key NAME") from error
     digests = {}
     for number, line in enumerate(lines, start=1):
         text = line.partition("#")[0].strip()

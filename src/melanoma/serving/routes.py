@@ -56,6 +56,19 @@ LongestSide = Annotated[
     int | None,
     Query(ge=16, le=10_000, description="The picture is made smaller where a side is longer, pixels."),
 ]
+
+
+def _take_only(*names: str) -> Any:
+    """Refuse a request with other query parameters: whoever adds `prevalence` must not believe that it was heeded."""
+
+    def check(request: Request) -> None:
+        if unknown := sorted(set(request.query_params) - set(names)):
+            known = f"known: {', '.join(names)}" if names else "this address takes none"
+            raise RefusalError(f"there is no query parameter {unknown[0]!r}; {known}", 422)
+
+    return Depends(check)
+
+
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -96,6 +109,7 @@ router = APIRouter()
     "/v1/predictions",
     response_model=list[Row],
     responses=REFUSALS,
+    dependencies=[_take_only()],
     openapi_extra=_describe_body({"type": "array", "minItems": 1, "items": BINARY}, "One image or several."),
 )
 async def predict(request: Request, service: Serving) -> Response:
@@ -124,6 +138,7 @@ async def predict(request: Request, service: Serving) -> Response:
         200: {"content": {"image/png": {"schema": BINARY}}, "description": "The overlay."},
         **REFUSALS,
     },
+    dependencies=[_take_only("strength", "longest_side")],
     openapi_extra=_describe_body(
         {"type": "array", "minItems": 1, "maxItems": 1, "items": BINARY}, "One image."
     ),

@@ -74,8 +74,11 @@ async def watch(service: Service, seconds: float) -> None:
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), seconds or None)
+        by_signal = asked.is_set()
         asked.clear()
         result = await asyncio.to_thread(service.model.reload)
+        if by_signal and result == "unchanged":
+            logs.write("reload", bundle_digest=service.model.predictor.digest, result=result)
         service.metrics.reloads.labels(result).inc()
 
 
