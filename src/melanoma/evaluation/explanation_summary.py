@@ -12,6 +12,8 @@ from melanoma.evaluation.weight_check import WeightCheck
 
 ALIKE: Final = 0.5  # rank correlation from which on maps count as alike
 
+_FEW: Final = "Too few images to say."
+
 Answer = Literal["yes", "no", "cannot say"]
 
 
@@ -34,13 +36,18 @@ def _find(report: Explanations) -> Iterator[Finding]:
     figures = everything.figures
     classes = [part for part in report.parts if part.by == "class" and part.name != CLASSES[UNLABELLED]]
     for part in classes or [everything]:
-        if part.figures["heat_on_lesion"].value is not None:
+        on_lesion = part.figures["heat_on_lesion"]
+        if on_lesion.value is not None:
             yield from _ask_lesion(part)
+        else:
+            yield Finding(f"Does the heat lie on the lesion{_name(part)}?", "cannot say", _FEW)
     if figures["heat_outside_field"].value is not None:
         yield _ask_frame(everything, classes)
     if report.weights is not None:
         yield _ask_weights(report.weights)
-    if figures["change_hottest"].value is not None:
+    if figures["change_hottest"].value is None:
+        yield Finding("Does hiding the hottest tenth of the image matter?", "cannot say", _FEW)
+    else:
         yield _ask_change(figures)
         yield from (
             _ask_fall(part)

@@ -151,7 +151,11 @@ def choose_cards(report: StressReport, artefacts: Sequence[Effect]) -> list[Card
         }
         if shares:
             worst = max(shares, key=lambda change: shares[change])
-            cards.append(Card(label, format_percent(shares[worst]), TITLES[worst][0]))
+            some = shares[worst] > 0
+            share, whose = (
+                (format_percent(shares[worst]), TITLES[worst][0]) if some else ("none", "by any change")
+            )
+            cards.append(Card(label, share, whose))
     return cards
 
 

@@ -12,7 +12,7 @@ from melanoma.files import replacing
 from melanoma.inference.bundle import CLASSES, Bundle
 from melanoma.inference.calibration import Calibration
 from melanoma.inference.preprocessing import Preprocessing
-from melanoma.inference.runtime import OUTPUTS
+from melanoma.inference.runtime import OUTPUTS, stderr_aside
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -66,7 +66,8 @@ def _convert(network: bytes) -> "ModelProto":
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.tflite"
         file.write_bytes(network)
-        model: ModelProto = convert.from_tflite(str(file), opset=OPSET)[0]
+        with stderr_aside():  # the converter's own LiteRT warns and greets there
+            model: ModelProto = convert.from_tflite(str(file), opset=OPSET)[0]
     return model
 
 
