@@ -57,7 +57,7 @@ def test_source_tells_equal_ids_apart(write, manifest):
         probabilities(write(image_id=ids, source=sources, y_prob=SHARES), manifest, threshold=0.5) == SHARES
     )
     with pytest.raises(
-        ManifestError, match=r"several sources \(add a column source\): 6, first row 1 \('x'\)"
+        ManifestError, match=r"several sources \(add a column source\): 6, first line 2 \('x'\)"
     ):
         load(write(image_id=ids, y_prob=SHARES), manifest, threshold=0.5)
 
@@ -67,7 +67,7 @@ def test_rows_of_images_that_are_not_judged_are_passed_over(write, manifest):
     path = write(image_id=manifest.table["image_id"].tolist(), y_prob=SHARES)
     saved = load(path, judged, manifest, threshold=0.5)
     assert [p.y_prob for p in saved.score(judged.table["path"].tolist())] == SHARES[3:]
-    with pytest.raises(ManifestError, match=r"name no image of the data: 3, first row 1 \('0000'\)"):
+    with pytest.raises(ManifestError, match=r"name no image of the data: 3, first line 2 \('0000'\)"):
         load(path, judged, threshold=0.5)
 
 
@@ -148,29 +148,29 @@ IDS = [f"{number:04}" for number in range(6)]
         ({"image_id": [], "y_prob": []}, "lacks 6 of 6 images"),
         (
             {"image_id": [*IDS, "x", "y"], "y_prob": [*SHARES, 0.1, 0.2]},
-            r"no image of the data: 2, first row 7 \('x'\)",
+            r"no image of the data: 2, first line 8 \('x'\)",
         ),
         (
             {"image_id": [*IDS, IDS[2]], "y_prob": [*SHARES, 0.1]},
-            r"repeat an image: 1, first row 7 \('0002'\)",
+            r"repeat an image: 1, first line 8 \('0002'\)",
         ),
         (
             {"image_id": IDS, "y_prob": [0.1, 1.2, -0.3, 0.4, 0.6, 0.2]},
-            r"from 0 to 1: 2, first row 2 \('1.2'\)",
+            r"from 0 to 1: 2, first line 3 \('1.2'\)",
         ),
         (
             {"image_id": IDS, "y_prob": [0.1, 0.2, "NaN", 0.4, 0.6, 0.2]},
-            r"from 0 to 1: 1, first row 3 \('NaN'\)",
+            r"from 0 to 1: 1, first line 4 \('NaN'\)",
         ),
-        ({"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, "", 0.6, 0.2]}, r"from 0 to 1: 1, first row 4 \(''\)"),
+        ({"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, "", 0.6, 0.2]}, r"from 0 to 1: 1, first line 5 \(empty\)"),
         (
             {"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, 0.4, 0.6, "inf"]},
-            r"from 0 to 1: 1, first row 6 \('inf'\)",
+            r"from 0 to 1: 1, first line 7 \('inf'\)",
         ),
-        ({"image_id": IDS, "y_prob": ["high"] * 6}, r"from 0 to 1: 6, first row 1 \('high'\)"),
+        ({"image_id": IDS, "y_prob": ["high"] * 6}, r"from 0 to 1: 6, first line 2 \('high'\)"),
         (
             {"image_id": IDS, "y_prob": SHARES, "decision": ["refer", *["yes"] * 5]},
-            r"5, first row 2 \('yes'\)",
+            r"5, first line 3 \('yes'\)",
         ),
         ({"image_id": IDS, "probability": SHARES}, "lacks columns: y_prob; found: image_id, probability"),
         ({"name": IDS, "score": SHARES}, "lacks columns: path or image_id and y_prob; found: name, score"),

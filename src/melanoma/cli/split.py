@@ -11,6 +11,8 @@ from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from melanoma.data.folds import Fold
     from melanoma.data.manifest import Manifest
     from melanoma.data.splits import Splits
@@ -66,7 +68,7 @@ def split(
         else:
             splits = splitting.assign(manifest, **shares, seed=seed, groups=table)
         splitting.save(splits, output)
-        report_splits(splits, output)
+        report_splits(splits, manifest.table["y_true"], output)
 
 
 def refuse_inputs(outputs: Iterable[Path], data: Sequence[str], groups: Path | None) -> None:
@@ -94,10 +96,14 @@ def holds_splits(path: Path) -> bool:
         return False
 
 
-def report_splits(splits: "Splits", path: Path) -> None:
-    """Images a split, and where the splits lie."""
-    for name, count in splits.table["split"].value_counts().items():
-        typer.echo(f"{name}: {count:,}")
+def report_splits(splits: "Splits", y_true: "pd.Series[int]", path: Path) -> None:
+    """Images a split and melanomas among them, and where the splits lie."""
+    from melanoma.data.splits import SPLITS
+
+    for name in SPLITS:
+        rows = splits.table["split"] == name
+        if rows.any():
+            typer.echo(f"{name}: {rows.sum():,}, {y_true[rows].sum():,} of them melanoma")
     typer.echo(f"splits: {path}, digest {splits.digest}")
 
 

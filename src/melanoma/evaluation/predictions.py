@@ -186,6 +186,7 @@ def _complain(path: Path, what: str, wrong: "pd.Series[str]", table: pd.DataFram
     """Raise ManifestError when there is a wrong row: how many, and the first one."""
     if len(wrong):
         row = wrong.index[0] if table is None else table.loc[wrong.index[0], "row"]
+        first = repr(wrong.iloc[0]) if wrong.iloc[0] else "empty"
         raise ManifestError(
-            f"{path} does not fit: rows that {what}: {len(wrong):,}, first row {row + 1} ({wrong.iloc[0]!r})"
+            f"{path} does not fit: rows that {what}: {len(wrong):,}, first line {row + 2} ({first})"
         )

@@ -226,6 +226,11 @@ def _compare_fits(
     }
 
 
+def _name(bundle: bundles.Bundle, sources: Sequence[str]) -> str:
+    """So that a comparison tells the old bundle from the new one."""
+    return f"{bundle.name.partition(', calibrated on ')[0]}, calibrated on {', '.join(sources)}"
+
+
 def save(
     result: Recalibration,
     bundle: bundles.Bundle,
@@ -239,9 +244,10 @@ def save(
 
     `domain`: the check fitted on these images; without it the old one is kept.
     """
+    sources = [source.name for source in manifest.sources]
     where = {
         "parent": bundle.digest,
-        "sources": [source.name for source in manifest.sources],
+        "sources": sources,
         "manifest_digest": manifest.digest,
         "n_melanoma": result.operating_point.n_melanoma,
         "n_other": result.operating_point.n_other,
@@ -253,7 +259,7 @@ def save(
     return bundles.save(
         folder,
         bundle.network,
-        name=bundle.name,
+        name=_name(bundle, sources),
         preprocessing=bundle.preprocessing,
         calibration=result.calibration,
         operating_point=result.operating_point,
