@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from melanoma.ahead import prefetch
 from melanoma.config import Recipe, load_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.diagnoses import number_diagnoses
@@ -28,7 +29,7 @@ from melanoma.inference.preprocessing import Preprocessing
 from melanoma.training import fit
 from melanoma.training.cache import open_cache
 from melanoma.training.models import add_diagnosis_head, create_model
-from melanoma.training.pipeline import ImageSet, TrainingBatch, prefetch, training_batches
+from melanoma.training.pipeline import ImageSet, TrainingBatch, training_batches
 from melanoma.training.step import Alone, compile_model
 
 IMAGES = 3000

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from melanoma.ahead import prefetch
 from melanoma.config import load_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import write_collection
@@ -32,7 +33,7 @@ from melanoma.inference.preprocessing import Preprocessing, scale
 from melanoma.training.cache import open_cache
 from melanoma.training.fit import make_deterministic
 from melanoma.training.models import create_model
-from melanoma.training.pipeline import Batch, ImageSet, prefetch, training_batches
+from melanoma.training.pipeline import Batch, ImageSet, training_batches
 from melanoma.training.step import compile_model
 
 RECIPE = load_recipe("original_cnn")

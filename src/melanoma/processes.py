@@ -5,11 +5,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from melanoma.errors import WorkerError
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 _MOST = 16  # processes
 
 Prepare = Callable[[], object]
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 def count_cores() -> int:
@@ -31,19 +28,6 @@ def count_cores() -> int:
 def count_workers(jobs: int) -> int:
     """How many processes so many jobs get: one a core, and no more than `_MOST`."""
     return max(min(count_cores(), jobs, _MOST), 1)
-
-
-def map_ahead(
-    pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], *, ahead: int
-) -> Iterator[Result]:
-    """The results in order; of the jobs no more than `ahead` are made before their results are taken."""
-    waiting: deque[Future[Result]] = deque()
-    for job in jobs:
-        waiting.append(pool.submit(work, job))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 @contextmanager

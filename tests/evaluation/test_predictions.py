@@ -162,7 +162,10 @@ IDS = [f"{number:04}" for number in range(6)]
             {"image_id": IDS, "y_prob": [0.1, 0.2, "NaN", 0.4, 0.6, 0.2]},
             r"from 0 to 1: 1, first line 4 \('NaN'\)",
         ),
-        ({"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, "", 0.6, 0.2]}, r"from 0 to 1: 1, first line 5 \(empty\)"),
+        (
+            {"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, "", 0.6, 0.2]},
+            r"from 0 to 1: 1, first line 5 \(empty\)",
+        ),
         (
             {"image_id": IDS, "y_prob": [0.1, 0.2, 0.3, 0.4, 0.6, "inf"]},
             r"from 0 to 1: 1, first line 7 \('inf'\)",

@@ -8,9 +8,10 @@ from conftest import require_extra
 
 require_extra("cv2", "train")
 
+from melanoma.ahead import prefetch
 from melanoma.config import parse_recipe
 from melanoma.inference.preprocessing import Preprocessing, scale
-from melanoma.training.pipeline import ImageSet, plain_batches, prefetch, training_batches
+from melanoma.training.pipeline import ImageSet, plain_batches, training_batches
 
 RECIPE = parse_recipe({"name": "test", "training": {"batch_size": 3}}, "test")
 

@@ -1,13 +1,12 @@
 """The images of a block with their bytes, read a little ahead of who judges them."""
 
 import os
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from melanoma.ahead import prefetch
 from melanoma.archive import storage
 from melanoma.archive.blocks import Block, Rows, name_file, resolve
 from melanoma.errors import ImageError, StorageError
@@ -21,7 +20,8 @@ TOGETHER = 16  # images asked for at once, and kept ready
 def read(block: Block) -> Iterator[Read]:
     """Every image of a block with its bytes, or with what is wrong. Raises StorageError for a table that is lost."""
     found = _read_table(block) if isinstance(block, Rows) else _read_files(block.files)
-    return _read_ahead(found)
+    with prefetch(found, TOGETHER) as items:
+        yield from items
 
 
 def _read_files(files: Sequence[ImageFile]) -> Iterator[Read]:
@@ -99,38 +99,3 @@ def _place(
             f"the column {block.column} holds {type(content).__name__}; give bytes or paths"
         )
     return file, content
-
-
-def _read_ahead(source: Iterator[Read]) -> Iterator[Read]:
-    """The same, read by a thread that is at most so many images ahead."""
-    ready: queue.Queue[Read | BaseException | None] = queue.Queue(TOGETHER)
-    stopped = threading.Event()
-
-    def put(item: Read | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        try:
-            for item in source:
-                put(item)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

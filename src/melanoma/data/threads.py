@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from melanoma.processes import count_cores, map_ahead
+from melanoma.ahead import map_ahead
+from melanoma.processes import count_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from melanoma.ahead import map_ahead
 from melanoma.errors import BundleError, ConfigError, ImageError
 from melanoma.inference import bundle as bundles
 from melanoma.inference import images
@@ -22,7 +23,7 @@ from melanoma.inference.preprocessing import as_picture, prepare, scale
 from melanoma.inference.quality import find_hints
 from melanoma.inference.runtime import LiteRtNetwork
 from melanoma.inference.sources import ImageFile
-from melanoma.processes import count_cores, map_ahead
+from melanoma.processes import count_cores
 
 AnyImage = str | Path | bytes | Image.Image | NDArray[np.uint8]
 Draw = Callable[[NDArray[np.uint8]], None]

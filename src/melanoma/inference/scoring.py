@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from melanoma.ahead import map_ahead
 from melanoma.inference.prediction import Prediction
 from melanoma.inference.predictor import Draw, Predictor
 from melanoma.inference.sources import ImageFile
-from melanoma.processes import count_workers, map_ahead, open_pool
+from melanoma.processes import count_workers, open_pool
 
 FEWEST: Final = 300  # images below which starting processes takes longer than it saves
 _TOGETHER: Final = 8  # images that a process is sent at once

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from melanoma.ahead import prefetch
 from melanoma.config import Recipe
 from melanoma.errors import RunError
 from melanoma.training.draws import count_draws
 from melanoma.training.models import add_diagnosis_head, drop_diagnosis_head
-from melanoma.training.pipeline import ImageSet, TrainingBatch, plain_batches, prefetch, training_batches
+from melanoma.training.pipeline import ImageSet, TrainingBatch, plain_batches, training_batches
 from melanoma.training.step import Alone, Row, compile_model
 
 if TYPE_CHECKING:

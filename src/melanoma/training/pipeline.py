@@ -1,11 +1,7 @@
 """Batches for training and validation, each a function of (seed, epoch, index) alone."""
 
-import queue
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +14,6 @@ from melanoma.training.cache import ImageCache
 from melanoma.training.draws import draw_order
 from melanoma.training.mixing import mix
 
-T = TypeVar("T")
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 TrainingBatch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
@@ -72,56 +67,3 @@ def plain_batches(images: ImageSet, batch_size: int) -> Iterator[Batch]:
     for start in range(0, len(images), batch_size):
         pixels, y_true = images.batch(np.arange(start, min(start + batch_size, len(images))))
         yield scale(pixels, images.spec), y_true
-
-
-@contextmanager
-def prefetch(items: Iterable[T], depth: int = 4) -> Iterator[Iterator[T]]:
-    """The same items, made ahead by a thread while the caller works; at most `depth` wait.
-
-    An exception in the thread is raised in the caller; leaving the context early ends the thread.
-    """
-    waiting: queue.Queue[T | _End] = queue.Queue(depth)
-    stopped = threading.Event()
-    thread = threading.Thread(target=_produce, args=(items, waiting, stopped), daemon=True)
-    thread.start()
-    try:
-        yield _consume(waiting)
-    finally:
-        stopped.set()
-        thread.join()
-
-
-@dataclass(frozen=True)
-class _End:
-    """Nothing more comes; `error` says why when it is not for lack of items."""
-
-    error: BaseException | None = None
-
-
-def _consume(waiting: "queue.Queue[T | _End]") -> Iterator[T]:
-    while not isinstance(item := waiting.get(), _End):
-        yield item
-    if item.error:
-        raise item.error
-
-
-def _produce(items: Iterable[T], waiting: "queue.Queue[T | _End]", stopped: threading.Event) -> None:
-    end = _End()
-    try:
-        for item in items:
-            if not _put(waiting, item, stopped):
-                return
-    except BaseException as error:  # handed to the caller's thread
-        end = _End(error)
-    _put(waiting, end, stopped)
-
-
-def _put(waiting: "queue.Queue[T | _End]", item: "T | _End", stopped: threading.Event) -> bool:
-    """Wait for room, but not beyond `stopped`. True when the item was taken."""
-    while not stopped.is_set():
-        try:
-            waiting.put(item, timeout=0.1)
-        except queue.Full:
-            continue
-        return True
-    return False
