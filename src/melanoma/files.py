@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Folders are made if need be. Raises OutputError for any OSError on the way, and leaves nothing behind.
     """
-    temporary = path.with_name(f".{os.getpid()}.{threading.get_ident()}.{path.name}")
+    temporary = path.with_name(f".{os.urandom(6).hex()}.{path.name}")  # machines may share a disk
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

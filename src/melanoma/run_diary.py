@@ -9,6 +9,7 @@ from typing import Any
 from melanoma.config import Recipe
 from melanoma.evaluation import plots
 from melanoma.evaluation.evaluate import EvaluationReport
+from melanoma.files import replacing
 from melanoma.listener import Listener
 from melanoma.run_images import Request, RunImages
 from melanoma.tracking import Tracker, system_metrics
@@ -90,7 +91,8 @@ def note_end(
     }
     for name, figure in pictures.items():
         path = folder / "evaluation" / f"{name}.png"
-        path.write_bytes(plots.to_png(figure))
+        with replacing(path) as temporary:
+            temporary.write_bytes(plots.to_png(figure))
         tracker.artifact(path, "plots")
     for name in ("evaluation/report.html", "evaluation/evaluation.json", "history.csv"):
         tracker.artifact(folder / name, "evaluation")

@@ -21,9 +21,8 @@ from melanoma.data.metadata import (
     read_labels,
 )
 from melanoma.errors import ManifestError, UnlabelledError
-from melanoma.inference.images import may_block
+from melanoma.inference.images import SUFFIXES, may_block
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 COLUMNS = ("image_id", "path", "label", "where", "given_split", *METADATA)
 
 
@@ -144,7 +143,7 @@ def _explain(folder: Path, files: Sequence[Path]) -> ManifestError:
     """Why a folder without a known layout was refused."""
     images = _images(files)
     if not images:
-        return ManifestError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        return ManifestError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     tables = [path for path in files if path.suffix.lower() == ".csv" or path.name == "HAM10000_metadata"]
     if tables:
         return UnlabelledError(str(complain(min(tables, key=lambda path: (len(path.parts), path)))))
@@ -161,7 +160,7 @@ def _explain(folder: Path, files: Sequence[Path]) -> ManifestError:
 
 
 def _images(files: Sequence[Path]) -> list[Path]:
-    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
 
 
 def _list_class_folders(folder: Path, files: Sequence[Path], known: Mapping[str, int]) -> Listing | None:

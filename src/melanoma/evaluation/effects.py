@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from melanoma.evaluation.judged import number_groups
 from melanoma.evaluation.metrics import Bools, Estimate, Floats, Ranking, draw_weights, estimate
 from melanoma.inference.decision import Decision
 
@@ -108,7 +109,7 @@ def summarise(rows: pd.DataFrame, *, resamples: int = 1000, seed: int = 0) -> li
     """
     changes = rows["change"].drop_duplicates().tolist()
     tables = [rows[rows["change"] == change] for change in changes]
-    group = _number_groups(tables[0])
+    group = number_groups(tables[0]["group"])
     bootstrap = _Bootstrap(list(draw_weights(group, resamples, seed)))
     return [
         _summarise_change(change, table, group, bootstrap)
@@ -120,12 +121,8 @@ def estimate_auroc(rows: pd.DataFrame, score: str, *, resamples: int = 1000, see
     """How well one column of numbers tells melanoma by itself; rows without a label or a number are left out."""
     y_true, values = rows["y_true"].to_numpy(np.int64), rows[score].to_numpy(np.float64)
     known = (y_true >= 0) & np.isfinite(values)
-    bootstrap = _Bootstrap(list(draw_weights(_number_groups(rows), resamples, seed)))
+    bootstrap = _Bootstrap(list(draw_weights(number_groups(rows["group"]), resamples, seed)))
     return bootstrap.estimate(Ranking.of(y_true, values, known).auroc, missing=_ONE_CLASS)
-
-
-def _number_groups(rows: pd.DataFrame) -> NDArray[np.int64]:
-    return pd.factorize(rows["group"])[0].astype(np.int64)
 
 
 class _Bootstrap:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from melanoma.data.manifest import UNLABELLED
 from melanoma.evaluation.heat import MEASURED
+from melanoma.evaluation.judged import number_groups
 from melanoma.evaluation.metrics import Bools, Estimate, Floats, draw_weights, estimate
 from melanoma.evaluation.subgroups import MIN_OF_CLASS, TOO_FEW
 from melanoma.inference.decision import Decision
@@ -87,7 +88,7 @@ def _describe(by: str, name: str, rows: pd.DataFrame, resamples: int, seed: int)
     columns = {column: rows[column].to_numpy(dtype=np.float64) for column in MEASURED}
     columns |= {key: columns[first] - columns[second] for key, (first, second) in DIFFERENCES.items()}
     table = np.column_stack(list(columns.values()))
-    group = pd.factorize(rows["group"])[0].astype(np.int64)
+    group = number_groups(rows["group"])
     few = {key: _count_groups(group, values) < MIN_OF_CLASS for key, values in columns.items()}
     few |= {key: few[second] for key, (_, second) in RATIOS.items()}
     value, drawn = _average(table, np.ones((1, len(rows)))), [np.zeros((0, table.shape[1]))]

@@ -63,11 +63,12 @@ def read_outcomes(rows: pd.DataFrame) -> Outcomes:
         y_prob=rows["y_prob"].to_numpy(dtype=np.float64),
         referred=(rows["decision"] != Decision.NO_SIGN).to_numpy(dtype=np.bool_),
         assessed=(rows["decision"] != Decision.CANNOT_ASSESS).to_numpy(dtype=np.bool_),
-        group=_number_groups(rows["group"]),
+        group=number_groups(rows["group"]),
     )
 
 
-def _number_groups(ids: "pd.Series[str]") -> NDArray[np.int64]:
+def number_groups(ids: "pd.Series[str]") -> NDArray[np.int64]:
+    """A number (n,) for each group; who has none is one alone."""
     codes, found = pd.factorize(ids)
     group = codes.astype(np.int64)
     alone = np.flatnonzero(group < 0)

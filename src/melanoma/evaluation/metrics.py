@@ -44,6 +44,12 @@ class Estimate:
             return f"{self.value:.3f} ({self.note})"
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
+    @property
+    def complement(self) -> "Estimate":
+        """Of a share: one minus it."""
+        value, low, high = (None if x is None else 1 - x for x in (self.value, self.high, self.low))
+        return Estimate(value, low, high, self.note)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain JSON types."""
         return asdict(self)

@@ -66,7 +66,7 @@ def describe_images(report: EvaluationReport) -> str:
             " Every one of these images would be referred."
         )
     found, spared = report.figures["sensitivity"], report.figures["specificity"]
-    alarms = flip(spared)
+    alarms = spared.complement
     if found.value is None:
         words = f"Of 100 images without melanoma, the model refers {_say_of(100, alarms)}. There is no melanoma here."
     elif spared.value is None:
@@ -94,11 +94,12 @@ def describe_practice(report: EvaluationReport) -> str:
     if practice is None:
         return ""
     found, spared = report.figures["sensitivity"], report.figures["specificity"]
-    missed = _say_of(practice.melanomas, flip(found), practice.missed)
+    missed = _say_of(practice.melanomas, found.complement, practice.missed)
     words = (
         f"Suppose {round(100 * PRACTICE)} of 100 patients whose mole is photographed have melanoma. Then of"
         f" {PATIENTS:,} patients {practice.melanomas} have it: the model refers about {practice.found} of them and"
-        f" misses {missed}. Of the {practice.others} others it refers {_say_of(practice.others, flip(spared))} too."
+        f" misses {missed}. Of the {practice.others} others it refers"
+        f" {_say_of(practice.others, spared.complement)} too."
     )
     if practice.referred:
         words += (
@@ -140,12 +141,6 @@ def count_patients(report: EvaluationReport) -> Practice | None:
     melanomas = round(PRACTICE * PATIENTS)
     others = PATIENTS - melanomas
     return Practice(melanomas, others, round(found * melanomas), round((1 - spared) * others))
-
-
-def flip(share: Estimate) -> Estimate:
-    """One minus a share."""
-    value, low, high = (None if x is None else 1 - x for x in (share.value, share.high, share.low))
-    return Estimate(value, low, high, share.note)
 
 
 def _say_of(total: int, share: Estimate, count: int = 0) -> str:

@@ -85,7 +85,7 @@ def project(
     intervals for ratios and products of two independently estimated quantities"), which keeps their asymmetry and
     allows a value of 0 or 1. An input without value or interval gives an output without.
     """
-    missed, false_alarm = _complement(sensitivity), _complement(specificity)
+    missed, false_alarm = sensitivity.complement, specificity.complement
     return [
         Projection(
             prevalence,
@@ -178,12 +178,6 @@ def _average(weights: Floats, values: Floats, where: Bools) -> Floats:
     mean: Floats = np.full(sums.shape, np.nan)
     np.divide(sums, total, out=mean, where=total > 0)
     return mean
-
-
-def _complement(share: Estimate) -> Estimate:
-    """One minus a share."""
-    value, low, high = (None if x is None else 1 - x for x in (share.value, share.high, share.low))
-    return Estimate(value, low, high, share.note)
 
 
 def _apply_ratio(prior_odds: float, above: Estimate, below: Estimate, missing: str) -> Estimate:
