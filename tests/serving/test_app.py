@@ -299,21 +299,22 @@ def test_health_and_metrics(client):
 def test_logs_name_neither_files_nor_paths(client, caplog):
     caplog.set_level("INFO", logger=logs.LOGGER.name)
     answer = client.post(
-        f"{PREDICTIONS}?patient=doe",
+        PREDICTIONS,
         files=[part(encode(draw()), "doe.png")],
         headers={"X-Request-ID": "abc-1"},
     )
     client.get("/doe", headers={"X-Request-ID": "doe\x01"})
+    assert client.post(f"{PREDICTIONS}?doe=1", files=[part(encode(draw()), "doe.png")]).status_code == 422
     assert answer.headers["X-Request-ID"] == "abc-1"
     lines = [json.loads(logs.JsonLines().format(record)) for record in caplog.records]
-    first, second = [line for line in lines if line["event"] == "request"]
+    first, second, third = [line for line in lines if line["event"] == "request"]
     assert (first["request_id"], first["route"], first["status"], first["images"]) == (
         "abc-1",
         PREDICTIONS,
         200,
         1,
     )
-    assert second["route"] == "other"
+    assert (second["route"], third["route"], third["status"]) == ("other", PREDICTIONS, 422)
     assert "doe" not in json.dumps(lines)
 
 

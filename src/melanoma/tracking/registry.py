@@ -20,7 +20,7 @@ from melanoma.tracking.connection import (
 MODEL_NAME = "melanoma"
 TIMEOUT = 60  # seconds that one request may hang
 REQUIREMENTS = ("numpy", "pillow", "ai-edge-litert")
-CODE = ("__init__.py", "version.py", "errors.py", "pyfunc.py", "inference")
+CODE = ("__init__.py", "version.py", "errors.py", "ahead.py", "processes.py", "pyfunc.py", "inference")
 
 
 def promote(
