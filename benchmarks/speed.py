@@ -34,13 +34,13 @@ from melanoma.version import __version__
 CORES = os.cpu_count() or 1
 REPORT = """
 import os, resource, sys
-def report(status="/proc/self/status"):
+def report(processes=0, status="/proc/self/status"):
     try:
         own = int(open(status).read().partition("VmHWM:")[2].split()[0])
     except (OSError, IndexError):
         own = 0
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    sys.stderr.write(str(own + os.cpu_count() * largest))  # as if all of a pool were the largest
+    sys.stderr.write(str(own + processes * largest))  # as if all of a pool were the largest
 """
 OURS = f"""{REPORT}
 from melanoma.cli.main import run
@@ -48,7 +48,7 @@ try:
     run()
 finally:
     sys.stderr.write("\\n")
-    report()
+    report(os.cpu_count())
 """
 COMMAND = [sys.executable, "-c", OURS, "predict"]
 KERAS_WAY = f"""{REPORT}
