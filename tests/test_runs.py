@@ -23,7 +23,7 @@ from melanoma.cli.app import app
 from melanoma.config import load_recipe, parse_recipe
 from melanoma.data import manifest as manifests
 from melanoma.data.synthetic import NOTICE, write_collection
-from melanoma.errors import CalibrationError, ConfigError, ManifestError, OutputError, RunError, SplitError
+from melanoma.errors import ConfigError, ManifestError, OutputError, RunError, SplitError
 from melanoma.inference import bundle as bundles
 from melanoma.inference import results
 from melanoma.inference.calibration import Calibration
@@ -362,14 +362,15 @@ def test_a_tracking_address_that_cannot_be_is_refused_before_anything(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_network_the_wrong_way_round_makes_no_bundle(tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "fit_calibration", lambda *_: Calibration(-1.0, 0.0, 0.5, 20))
-    with pytest.raises(CalibrationError, match="melanomas score no higher than the others, so no bundle"):
-        runs.start(Request(sources=["images"]), RECIPE, tmp_path / "run")
-    assert (tmp_path / "run" / "model.keras").exists()
-    assert not (tmp_path / "run" / "bundle").exists()
-    monkeypatch.undo()
-    assert runs.resume(tmp_path / "run").bundle.is_dir()
+def test_a_network_the_wrong_way_round_refers_everybody(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "fit_calibration", lambda *_: Calibration(-1.0, 0.3, 0.25, 20))
+    heard = Heard()
+    result = runs.start(Request(sources=["images"], register=False), RECIPE, tmp_path / "run", heard)
+    bundle = bundles.load(result.bundle)
+    assert bundle.calibration.transform(np.array([-5.0, 5.0])) == pytest.approx([0.25, 0.25])
+    test = result.reports[-1]
+    assert (test.figures["sensitivity"].value, test.figures["specificity"].value) == (1, 0)
+    assert any("this bundle refers every image" in line for line in heard.lines)
 
 
 def test_a_calibration_on_hardly_any_images_is_said_everywhere(tmp_path):

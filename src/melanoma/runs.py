@@ -204,7 +204,13 @@ class _Run:
             return bundles.load(target)
         facts = _describe(self.request, self.recipe, self.images)
         domain = run_images.fit_domain_check(self.images, self.listener)
-        return export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
+        bundle = export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
+        if bundle.calibration.slope == 0:
+            self.listener.say(
+                "on the calibration images melanomas score no higher than the others: this bundle refers every image; "
+                "train on more images, or longer"
+            )
+        return bundle
 
     def _evaluate(self, bundle: bundles.Bundle, history: list[Row]) -> list[EvaluationReport]:
         predictor = Predictor(bundle)

@@ -118,7 +118,7 @@ def _describe_ranking(effect: Effect) -> str:
     lost = effect.classes["melanoma"].figures["to_no_sign"].changed.value or 0.0
     words += f". {format_percent(lost)} of the melanomas are no longer referred"
     if not all(map(_is_enough, effect.classes.values())):
-        return f"{words}. With so few images it is {TOO_FEW} whether melanoma is told without the lesion."
+        return f"{words}. With so few images nobody can say whether melanoma is told without the lesion."
     return f"{words}. {_WITHOUT_LESION[_sign(auroc.after, 0.5)]}"
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.config import Recipe
-from melanoma.errors import CalibrationError, OutputError
+from melanoma.errors import OutputError
 from melanoma.inference import bundle as bundles
 from melanoma.inference.calibration import fit_calibration
 from melanoma.inference.decision import fit_operating_point
@@ -99,19 +101,19 @@ def export_bundle(
 ) -> bundles.Bundle:
     """Export, then fit calibration and operating point on what the *exported* network says of `images`.
 
-    `images`: the calibration split; `domain`: the check fitted on it. Raises CalibrationError when it lacks a class,
-    or when the network tells the classes no better than the wrong way round.
+    `images`: the calibration split; `domain`: the check fitted on it. Where melanomas score no higher than the others
+    the slope is 0, and every image is referred. Raises CalibrationError when it lacks a class.
     """
     with _scratch(folder) as network:
         samples = _sample(images) if recipe.export.quantize == "int8" else ()
         export_litert(model, network, recipe.export.quantize, recipe.export.views, samples=samples)
         logit, y_true = _score(network, images), images.y_true.astype(np.int64)
         calibration = fit_calibration(logit, y_true)
-        if calibration.slope <= 0:
-            raise CalibrationError(
-                "on the calibration images melanomas score no higher than the others, so no bundle was made; "
-                "train on more images, or longer"
-            )
+        if (
+            calibration.slope <= 0
+        ):  # never the wrong way round: the same for every image, which is then referred
+            prevalence = calibration.prevalence
+            calibration = replace(calibration, slope=0.0, intercept=math.log(prevalence / (1 - prevalence)))
         target = recipe.evaluation.target_sensitivity
         operating_point = fit_operating_point(calibration.transform(logit), y_true, target, images.source)
         return bundles.save(
