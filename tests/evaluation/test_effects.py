@@ -172,4 +172,4 @@ def test_few_groups_are_never_clear():
     assert words(0.05, 0.01, uneven).count("clearly less in melanomas.") == 1
     y_true, before = [1, 0] * 9, np.random.default_rng(0).random(18)
     hidden = one(make_rows(y_true, before, before, before, change="lesion_hidden"))
-    assert "too few to say whether melanoma is told without the lesion" in describe(hidden)
+    assert "so few images nobody can say whether melanoma is told without the lesion" in describe(hidden)
