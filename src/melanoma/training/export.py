@@ -109,9 +109,7 @@ def export_bundle(
         export_litert(model, network, recipe.export.quantize, recipe.export.views, samples=samples)
         logit, y_true = _score(network, images), images.y_true.astype(np.int64)
         calibration = fit_calibration(logit, y_true)
-        if (
-            calibration.slope <= 0
-        ):  # never the wrong way round: the same for every image, which is then referred
+        if calibration.slope <= 0:  # not the wrong way round: one probability for all, who are then referred
             prevalence = calibration.prevalence
             calibration = replace(calibration, slope=0.0, intercept=math.log(prevalence / (1 - prevalence)))
         target = recipe.evaluation.target_sensitivity
