@@ -4,10 +4,9 @@
     python benchmarks/speed_guard.py --keep     measure the guarded ratios anew and keep them
     python benchmarks/speed_guard.py --write    measure all anew and write results.json and its table
 
-Ratios inside one run are compared, never seconds, and a loss of up to 30 % passes. All but that of one image in a
-running process, whose parts are timed in turn, are of processor time and not of the clock, each the least of several
-rounds, so that what else the machine does hardly counts; against bare code and not against Keras, whose own time
-differs by half between two runs. A run that fails is made once more.
+Ratios inside one run are compared, never seconds, and a loss of up to 30 % passes. All are of processor time and not of
+the clock, each the least of several rounds, so that what else the machine does hardly counts; against bare code and
+not against Keras, whose own time differs by half between two runs. A run that fails is made once more.
 """
 
 import json
@@ -51,7 +50,7 @@ def measure() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = write_collection(Path(name) / "drawn", n=IMAGES, seed=0)
         paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
-        parts = speed.measure_parts(paths[:8], ROUNDS)
+        parts = speed.measure_parts(paths[:8], 2 * ROUNDS, time.process_time)
         least = parts["decode"] + parts["prepare"] + parts["network"]
         rows = ["--format", "csv", "-o", str(Path(name) / "rows.csv")]
         bare = [sys.executable, "-c", BARE, str(bundles.default_folder() / bundles.NETWORK), paths[0]]
