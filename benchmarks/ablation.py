@@ -116,8 +116,8 @@ def take_rows(made: splits.Splits) -> Split:
     }
 
 
-def score(x: Floats, y_true: NDArray[np.int64], source: NDArray[np.str_], rows: Split) -> NDArray[np.float64]:
-    """Probabilities on the test rows, classes weighing the same within each source."""
+def fit(x: Floats, y_true: NDArray[np.int64], source: NDArray[np.str_], rows: Split) -> Any:
+    """The model with the penalty that validation chose, classes weighing the same within each source."""
     train = rows["train"]
     strata = np.char.add(source[train], y_true[train].astype(str))
     _, code, count = np.unique(strata, return_inverse=True, return_counts=True)
@@ -128,7 +128,7 @@ def score(x: Floats, y_true: NDArray[np.int64], source: NDArray[np.str_], rows: 
         model.fit(x[train], y_true[train], logisticregression__sample_weight=weight)
         told = roc_auc_score(y_true[rows["val"]], model.decision_function(x[rows["val"]]))
         best = max(best, (float(told), model), key=lambda pair: pair[0])
-    return np.asarray(best[1].predict_proba(x[rows["test"]])[:, 1])
+    return best[1]
 
 
 def compare(
@@ -170,7 +170,10 @@ def main() -> None:
         here = held.table["path"].map(place).to_numpy()
         y_true, source = held.table["y_true"].to_numpy(np.int64), held.table["source"].to_numpy(np.str_)
         groups = splits.find_groups(held, splits.load_groups(args.groups)).to_numpy()[rows["test"]]
-        scores = {option: score(x[here], y_true, source, rows) for option, x in features.items()}
+        scores = {
+            option: fit(x[here], y_true, source, rows).predict_proba(x[here[rows["test"]]])[:, 1]
+            for option, x in features.items()
+        }
         found = compare(y_true[rows["test"]], scores, np.unique(groups, return_inverse=True)[1])
         print(
             f"\n{name}: {len(rows['test']):,} test images\n\n| option | AUROC | difference |\n|---|---|---|"

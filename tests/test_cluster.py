@@ -137,6 +137,10 @@ def test_what_does_not_fit_is_said_in_time(tmp_path, tiny_bundle, folder, monkey
             assert time.monotonic() - began < 10
     with nodes(1) as made, cluster.connect(made.address):
         assert check_workers() == 1
+        with monkeypatch.context() as patch:
+            patch.setattr("melanoma.cluster.nodes.TO_TRAIN", ("numpy", "nothing_so_named"))
+            with pytest.raises(ClusterError, match="cannot train: nothing_so_named not installed"):
+                check_workers(training=True)
         jobs = [study.Job(name, tmp_path / name, words) for name, words in JOBS.items()]
         found = {job.name: problem for job, problem in cluster.run_jobs(jobs)}
         assert found["good"] == ""

@@ -313,3 +313,11 @@ def test_predictions_are_not_written_over(evaluate, collection, predictions, tmp
     code, _, err = evaluate(collection, "--predictions", path, "--threshold", "0.5", bundle=None)
     assert code == 2
     assert err.splitlines() == [f"melanoma: {path} is one of the inputs; give another --output"]
+
+
+def test_results_do_not_go_into_the_data(run_melanoma, tiny_bundle, collection):
+    before = sorted(collection.rglob("*"))
+    code, _, err = run_melanoma("evaluate", collection, "--bundle", tiny_bundle, "-o", collection)
+    assert code == 2
+    assert err.splitlines() == [f"melanoma: {collection} is one of the inputs; give another --output"]
+    assert sorted(collection.rglob("*")) == before

@@ -46,6 +46,13 @@ def test_it_says_where_it_is_and_who_can_reach_it(served):
     assert "only programs on this machine" in served.said[1]
 
 
+@pytest.mark.parametrize("origin", ["clinic.example", "https://clinic.example/", "https://a.example/page"])
+def test_an_origin_that_no_browser_sends_is_refused_at_the_start(run_melanoma, tiny_bundle, origin):
+    code, _, err = run_melanoma("serve", "--bundle", tiny_bundle, "--port", 0, "--allow-origin", origin)
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"melanoma: --allow-origin {origin}: give what browsers send")
+
+
 def test_the_client_gets_what_the_predictor_says(served, image_files, tiny_bundle):
     image_files[2].write_bytes(b"broken")
     with Client(served.url) as client:

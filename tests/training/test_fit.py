@@ -178,6 +178,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_what_to_do(tmp_path):
         fit(lambda: create_model(chosen.model, chosen.input), images, images, chosen, seed=0, folder=tmp_path)
 
 
+def test_validation_logits_that_are_not_finite_end_the_run_before_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "predict_logits", lambda _, images, team: np.full(len(images), np.nan))
+    with pytest.raises(RunError, match="validation logits of epoch 1 are not finite; lower"):
+        run(tmp_path, recipe())
+    assert load_checkpoint(tmp_path) is None
+
+
 @pytest.mark.parametrize("name", ["state.json", "model.keras"])
 def test_a_damaged_checkpoint_is_named(tmp_path, name):
     with pytest.raises(StoppedError):
