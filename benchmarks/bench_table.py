@@ -29,10 +29,13 @@ def write(estimate: dict[str, Any] | None, digits: int = 3) -> str:
 
 
 def show(title: str, models: Sequence[tuple[str, Path]], rows: dict[str, Read]) -> None:
-    """One Markdown table."""
-    print(f"\n| {title} | {' | '.join(name for name, _ in models)} |\n|---|{'---|' * len(models)}")
-    for name, cell in rows.items():
-        print(f"| {name} | {' | '.join(str(cell(out)) for _, out in models)} |")
+    """One Markdown table of the rows that some model has."""
+    cells = {name: [str(cell(out)) for _, out in models] for name, cell in rows.items()}
+    known = {name: row for name, row in cells.items() if any(value != "–" for value in row)}
+    if known:
+        print(f"\n| {title} | {' | '.join(name for name, _ in models)} |\n|---|{'---|' * len(models)}")
+    for name, row in known.items():
+        print(f"| {name} | {' | '.join(row)} |")
 
 
 def judge(source: str, figure: str) -> Read:
