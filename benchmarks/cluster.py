@@ -1,4 +1,4 @@
-"""What Ray costs and how it grows: images a second with one worker and with two, beside the local predictor.
+"""What Ray costs and how it grows: images a second with one worker and with two, beside `melanoma predict`'s own way.
 
     python benchmarks/cluster.py FOLDER [--images 400 2000]
     python benchmarks/cluster.py --names 1000000
@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 from melanoma import cluster, load_predictor
 from melanoma.archive import blocks, scoring
 from melanoma.archive.output import Output
+from melanoma.inference.scoring import score_files
 from melanoma.inference.sources import ImageFile, find_images
 
 
@@ -44,7 +45,7 @@ def main() -> None:
         costs[workers] = fit({n: time_cluster(found[:n], workers) for n in (few, many)})
         start, image = costs[workers]
         print(f"{workers} workers: {1 / image:.1f} images a second, {start:.1f} s before the first", end="; ")
-        print(f"local threads {1 / local[1]:.1f}, so Ray's are {local[1] / image:.2f} times as fast")
+        print(f"without Ray {1 / local[1]:.1f}, so Ray is {local[1] / image:.2f} times as fast")
     print(f"from one worker to two: {costs[1][1] / costs[2][1] / 2:.0%} efficient")
     print(f"a start is worth {costs[2][0] / costs[2][1]:.0f} images on two cores")
 
@@ -73,10 +74,11 @@ def fit(seconds: dict[int, float]) -> tuple[float, float]:
 
 
 def time_local(files: list[ImageFile], workers: int) -> float:
-    """Seconds of the predictor in this process."""
+    """Seconds on one thread, or on all cores as `melanoma predict` uses them."""
     predictor = load_predictor()
+    judged = predictor.score_files(files, 1) if workers == 1 else score_files(predictor, files)
     began = time.perf_counter()
-    for _ in predictor.score_files(files, workers):
+    for _ in judged:
         pass
     return time.perf_counter() - began
 

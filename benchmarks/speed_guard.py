@@ -6,7 +6,8 @@
 
 Ratios inside one run are compared, never seconds, and a loss of up to 30 % passes. All are of processor time and not of
 the clock, each the least of several rounds, so that what else the machine does hardly counts; against bare code and
-not against Keras, whose own time differs by half between two runs. A run that fails is made once more.
+not against Keras, whose own time differs by half between two runs. A run that fails is made once more. The folder has
+so few images that threads judge it, not the processes of a large one.
 """
 
 import json

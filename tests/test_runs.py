@@ -382,7 +382,8 @@ def test_a_calibration_on_hardly_any_images_is_said_everywhere(tmp_path):
     words = "Calibrated on 6 melanomas and 6 other lesions, where 10 of each are the least"
     assert result.notice.startswith(words)
     assert words in result.page.read_text()
-    assert bundles.load(result.bundle).facts["notice"] == result.notice
+    bundle = bundles.load(result.bundle)
+    assert bundle.notice == bundle.facts["calibration_notice"] == result.notice
     assert any("for a domain check: the bundle will judge any picture" in line for line in heard.lines)
 
 

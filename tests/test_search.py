@@ -43,6 +43,13 @@ def test_a_space_is_read(tmp_path):
     ]
 
 
+def test_keys_that_need_each_other_are_tried_together(tmp_path):
+    warmup = "optimizer.schedule: {choice: [cosine]}\noptimizer.warmup_epochs: {uniform: [0, 4]}\n"
+    assert len(read(tmp_path, warmup + "training.epochs: {integer: [5, 12]}\n")) == 3
+    with pytest.raises(ConfigError, match="leaves nothing of"):
+        read(tmp_path, warmup + "training.epochs: {integer: [3, 12]}\n")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -56,6 +63,7 @@ def test_a_space_is_read(tmp_path):
         ("optimizer.learning_rate: {log_uniform: [0, 1]}", "ends above 0"),
         ("training.epoch: {choice: [3]}", "there is no such key"),
         ("training.epochs: {integer: [-1, 3]}", "training.epochs"),
+        ("augmentation.mixup: {uniform: [0, 0.8]}\naugmentation.cutmix: {uniform: [0, 0.8]}", "is above 1"),
     ],
 )
 def test_what_is_no_space_is_said(tmp_path, text, words):
@@ -126,6 +134,16 @@ def test_a_start_that_was_killed_is_begun_again(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="is not empty and holds no search; give another --output"):
         search.begin(tmp_path, {"seed": 1}, [], load_recipe("original_cnn"))
+
+
+def test_what_is_no_folder_of_a_search_is_said(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="is a file and no search; give another --output"):
+        search.begin(tmp_path / "file", {"seed": 1}, [], load_recipe("original_cnn"))
+    search.begin(tmp_path / "made", {"seed": 1}, [], load_recipe("original_cnn"))
+    (tmp_path / "made" / "recipe.yaml").unlink()
+    with pytest.raises(RunError, match="holds another search"):
+        search.begin(tmp_path / "made", {"seed": 1}, [], load_recipe("original_cnn"))
 
 
 def test_no_whole_trial_is_said(begun, tmp_path):

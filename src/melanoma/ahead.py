@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def map_ahead(
     pool: Executor, work: Callable[[Job], Result], jobs: Iterable[Job], *, ahead: int
 ) -> Iterator[Result]:
-    """The results in order; of the jobs no more than `ahead` are made before their results are taken."""
+    """The results in order; no more than `ahead` jobs are begun beyond the one whose result is waited for."""
     waiting: deque[Future[Result]] = deque()
     for job in jobs:
         waiting.append(pool.submit(work, job))

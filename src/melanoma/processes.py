@@ -21,7 +21,7 @@ Prepare = Callable[[], object]
 
 
 def count_cores() -> int:
-    """The cores that this process may use, which a batch system or a container may have limited."""
+    """The cores that this process may use, which a batch system may have limited; not a share of processor time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -34,8 +34,8 @@ def count_workers(jobs: int) -> int:
 def open_pool(jobs: int, *, few: int, prepare: Prepare | None = None) -> Iterator[Executor]:
     """Where so many jobs run: on threads of this process when there are fewer than `few`, or one core.
 
-    `prepare` is called once in each process. When the block is left by an exception, the jobs end at once. Raises
-    WorkerError when a process is killed.
+    `prepare` is called once in each process. When the block is left by an exception, jobs that have not begun are
+    dropped, and those in processes end at once. Raises WorkerError when a process is killed.
     """
     pool, stop = _start(jobs, few, prepare)
     try:
@@ -61,13 +61,41 @@ def _start(jobs: int, few: int, prepare: Prepare | None) -> tuple[Executor, Call
 
     context = multiprocessing.get_context("spawn")  # forking a process that has threads may hang
     ours, line = context.Pipe(duplex=False)
-    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(ours, prepare)), line.close
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(ours, prepare))
+    with _without_interrupts():
+        for _ in range(workers):
+            pool.submit(_do_nothing)  # each starts a process
+    return pool, line.close
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from whatever process is started here, and from this one until the end of the block."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # an inherited mask outlives the start
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+def ignore_image_warnings() -> None:
+    """What libraries say of a damaged image stands in its result row; `python -W` shows it all the same."""
+    if not sys.warnoptions:
+        for module in ("PIL", "pydicom"):
+            warnings.filterwarnings("ignore", module=module)
 
 
 def _begin(line: "Connection", prepare: Prepare | None) -> None:
     """Leave Ctrl-C to the parent, and end when it closes the line, be it by dying."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.filterwarnings("ignore", module="PIL")  # what is wrong with an image stands in the results
+    ignore_image_warnings()
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     if prepare is not None:
         prepare()

@@ -85,7 +85,7 @@ def start(
     request = replace(
         request,
         sources=[f"{source.name}={source.path}" for source in images.manifest.sources],
-        notice=request.notice or _find_notice(images),
+        notice=request.notice or " ".join(_find_notices(images).values()) or None,
     )
     with _locked(folder), run_images.open_pixels(images, request, recipe, listener) as pixels:
         check_free(folder)
@@ -124,15 +124,20 @@ def load_model(folder: Path) -> "keras.Model":
     return keras.models.load_model(path)
 
 
-def export(folder: Path, target: Path, quantize: Quantize) -> bundles.Bundle:
+def export(
+    folder: Path, target: Path, quantize: Quantize, listener: Listener | None = None
+) -> bundles.Bundle:
     """Another bundle of a finished run, calibrated on the run's own calibration images."""
+    listener = listener or Listener()
     request, recipe = load(folder)
     recipe = recipe.model_copy(update={"export": recipe.export.model_copy(update={"quantize": quantize})})
     model, images = load_model(folder), run_images.load(folder, request)
-    with run_images.open_pixels(images, request, recipe, Listener()) as pixels:
+    with run_images.open_pixels(images, request, recipe, listener) as pixels:
         facts = _describe(request, recipe, images)
-        domain = run_images.fit_domain_check(images, Listener())
-        return export_bundle(model, pixels.sets["calibration"], recipe, target, facts, domain=domain)
+        domain = run_images.fit_domain_check(images, listener)
+        bundle = export_bundle(model, pixels.sets["calibration"], recipe, target, facts, domain=domain)
+    _say_if_blind(bundle, listener)
+    return bundle
 
 
 def export_saved_model(folder: Path, target: Path) -> None:
@@ -172,6 +177,7 @@ class _Run:
         note_start(self.tracker, self.folder, self.recipe, self.request, self.images)
         model, history = self._train(pixels.sets["train"], pixels.sets["val"])
         bundle = self._export(model, pixels.sets["calibration"])
+        _say_if_blind(bundle, self.listener)
         reports = self._evaluate(bundle, history)
         note_end(self.tracker, self.folder, reports, history, self.request.register)
         page = self.folder / "evaluation" / "report.html"
@@ -204,13 +210,7 @@ class _Run:
             return bundles.load(target)
         facts = _describe(self.request, self.recipe, self.images)
         domain = run_images.fit_domain_check(self.images, self.listener)
-        bundle = export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
-        if bundle.calibration.slope == 0:
-            self.listener.say(
-                "on the calibration images melanomas score no higher than the others: this bundle refers every image; "
-                "train on more images, or longer"
-            )
-        return bundle
+        return export_bundle(model, calibration, self.recipe, target, facts, domain=domain)
 
     def _evaluate(self, bundle: bundles.Bundle, history: list[Row]) -> list[EvaluationReport]:
         predictor = Predictor(bundle)
@@ -266,6 +266,14 @@ class _Run:
         )
 
 
+def _say_if_blind(bundle: bundles.Bundle, listener: Listener) -> None:
+    if bundle.calibration.slope == 0:
+        listener.say(
+            "on the calibration images melanomas score no higher than the others: this bundle refers every image; "
+            "train on more images, or longer"
+        )
+
+
 def _title(recipe: Recipe, request: Request) -> str:
     members = ", ".join(Path(member).name for member in request.average)
     return f"{recipe.name}, mean of {members}" if members else f"{recipe.name}, seed {request.seed}"
@@ -274,7 +282,7 @@ def _title(recipe: Recipe, request: Request) -> str:
 def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, Any]:
     """The facts of a bundle; what it began with was trained on its sources too."""
     own, began_with = [source.name for source in images.manifest.sources], find_ancestor(recipe.model.weights)
-    notice = request.notice or (began_with or {}).get("notice")
+    inherited = {"notice": began_with["notice"]} if began_with and "notice" in began_with else {}
     return {
         "melanoma_version": __version__,
         "recipe": recipe.model_copy(update={"model": name_weights(recipe.model)}).model_dump(),
@@ -288,22 +296,23 @@ def _describe(request: Request, recipe: Recipe, images: RunImages) -> dict[str, 
         "use": "Research only; not a medical device.",
         **({"began_with": began_with["digest"]} if began_with else {}),
         **({"average_of": [Path(member).name for member in request.average]} if request.average else {}),
-        **({"notice": notice} if notice else {}),
+        **(inherited | _find_notices(images)),
     }
 
 
-def _find_notice(images: RunImages) -> str | None:
-    """What must be said of figures from these images."""
-    said = [NOTICE] if any(is_drawn(source.root) for source in images.manifest.sources) else []
+def _find_notices(images: RunImages) -> dict[str, str]:
+    """What must be said of figures from these images, and of a calibration on them, by the names of `Bundle.notice`."""
+    drawn = any(is_drawn(source.root) for source in images.manifest.sources)
+    said = {"notice": NOTICE} if drawn else {}
     rows = images.rows_of("calibration")
     groups = images.splits.table["group_id"][rows].groupby(images.manifest.table["y_true"][rows]).nunique()
     n_melanoma, n_other = (int(groups.get(label, 0)) for label in (1, 0))
     if min(n_melanoma, n_other) < FEWEST:
-        said.append(
+        said["calibration_notice"] = (
             f"Calibrated on {n_melanoma} melanomas and {n_other} other lesions, where {FEWEST} of each are the least:"
             " its probabilities and its threshold mean little."
         )
-    return " ".join(said) or None
+    return said
 
 
 def check_free(folder: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,8 @@ class Range:
 def read_space(path: Path, recipe: str, overrides: Sequence[str]) -> list[Range]:
     """Ranges by key, from a YAML file such as `optimizer.learning_rate: {log_uniform: [0.00001, 0.001]}`.
 
-    Every value or end is tried in the recipe. Raises ConfigError for what makes no recipe.
+    Every value or end is tried in the recipe, and with every one of each other key, so that no draw makes none.
+    Raises ConfigError for what makes no recipe.
     """
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,10 +55,19 @@ def read_space(path: Path, recipe: str, overrides: Sequence[str]) -> list[Range]
     if not isinstance(read, dict) or not read:
         raise ConfigError(f"{path} must hold keys of a recipe with what each may be; see docs/how-to/tune.md")
     space = [_read_range(path, str(key), value) for key, value in read.items()]
-    for one in space:
-        for value in one.values:
-            load_recipe(recipe, [*overrides, _override(one.key, value)])
+    for draw in _list_extremes(space):
+        load_recipe(recipe, [*overrides, *(_override(key, value) for key, value in draw.items())])
     return space
+
+
+def _list_extremes(space: Sequence[Range]) -> Iterator[dict[str, Any]]:
+    """Draws in which every two keys have each pair of their values or ends, and the others their first."""
+    first = {one.key: one.values[0] for one in space}
+    for one, other in combinations(space, 2):
+        for pair in product(one.values, other.values):
+            yield first | dict(zip((one.key, other.key), pair, strict=True))
+    if len(space) == 1:
+        yield from ({space[0].key: value} for value in space[0].values)
 
 
 def _read_range(path: Path, key: str, value: Any) -> Range:

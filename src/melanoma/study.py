@@ -88,20 +88,23 @@ def begin_folder(
 
     Raises RunError, which ends with `advice`, when they are others or something else is in the folder.
     """
-    folder, text, chosen = plan.parent, json.dumps(dict(settings), indent=2) + "\n", dump_recipe(recipe)
+    folder = plan.parent
+    files = {plan: json.dumps(dict(settings), indent=2) + "\n", folder / "recipe.yaml": dump_recipe(recipe)}
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file and no {advice}")
     if plan.is_file():
-        kept = (plan.read_text(encoding="utf-8"), (folder / "recipe.yaml").read_text(encoding="utf-8"))
-        if kept != (text, chosen):
+        if any(
+            not file.is_file() or file.read_text(encoding="utf-8") != text for file, text in files.items()
+        ):
             raise RunError(f"{folder} holds another {advice}")
         return
     early = {"recipe.yaml", *folds}  # what a start leaves that was killed before the plan was written
     if folder.exists() and any(p.name not in early and not p.name.startswith(".") for p in folder.iterdir()):
         raise RunError(f"{folder} is not empty and holds no {advice}")
-    folder.mkdir(parents=True, exist_ok=True)
     for name, fold in folds.items():
         splitting.save(fold, folder / name)
-    write_text(folder / "recipe.yaml", chosen)
-    write_text(plan, text)
+    for file, text in reversed(files.items()):
+        write_text(file, text)
 
 
 def list_jobs(folder: Path, plan: Plan, parent: str = "", tracking_uri: str = "") -> list[Job]:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import require_extra
-from melanoma.cli import rows
+from melanoma.cli import gathering, rows
 from melanoma.cli.gathering import gather
 from melanoma.inference import bundle as bundles
 from melanoma.inference.description import FEATURES
@@ -315,6 +316,21 @@ def test_ctrl_c_ends_with_130_and_leaves_no_file(many, tiny_bundle, tmp_path):
 
 
 @posix_only
+@pytest.mark.parametrize("seconds", [0.4, 0.7, 1.0, 1.5])
+def test_ctrl_c_while_processes_start_is_quiet(many, tiny_bundle, tmp_path, seconds):
+    """A terminal sends it to all of them."""
+    arguments = command(many, "--bundle", tiny_bundle, "-o", tmp_path / "rows.csv")
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "melanoma: stopped"
+    assert "KeyboardInterrupt" not in said
+    assert "Traceback" not in said
+
+
+@posix_only
 def test_killed_and_started_again_each_image_has_one_row(tiny_bundle, tmp_path, draw_image):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -382,6 +398,22 @@ def test_two_commands_do_not_write_one_output(predict, image_files, tmp_path):
     with gather(target, {}):
         code, _, err = predict(*image_files, "-o", target)
     assert (code, "another command is writing" in err) == (2, True)
+
+
+@posix_only
+def test_a_part_that_another_command_finishes_with_meanwhile_is_not_added_to(tmp_path, monkeypatch):
+    part, lock, seen = tmp_path / "rows.csv.part", gathering._lock, []
+
+    def lock_late(file, path):
+        if not seen:
+            path.unlink()
+        seen.append(path)
+        lock(file, path)
+
+    monkeypatch.setattr(gathering, "_lock", lock_late)
+    with gather(tmp_path / "rows.csv", {"bundle": "b"}):
+        assert part.read_bytes() == b'{"bundle": "b"}\n'
+    assert len(seen) == 2
 
 
 def test_images_that_are_gone_have_no_row(predict, image_files, tmp_path, monkeypatch):

@@ -72,6 +72,7 @@ def test_without_groups_it_says_what_is_not_known(run_melanoma, sources, tmp_pat
         (["{first}", "copy={first}", "--leave-source-out"], "'first' and 'copy' are the same data"),
         (["{first}", "{first}", "--leave-source-out"], "two sources are called 'first'"),
         (["{first}", "-o", "{first}"], "first is one of the inputs"),
+        (["~nobody-of-that-name/images"], "no such folder or file: ~nobody-of-that-name/images"),
         (["{first}", "--groups", "{groups}", "-o", "{groups}"], "groups.csv is one of the inputs"),
         (["{table}", "-o", "{table}"], "table.csv is one of the inputs"),
         (["{first}", "-o", "{first}/benign/00.png"], "00.png is one of the inputs"),

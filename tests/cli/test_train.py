@@ -85,6 +85,8 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(workplace):
         (["train", "images", "--splits", "s.csv", "--groups", "g.csv"], "or --groups"),
         (["train", "images", "--splits", "s.csv", "--limit", "9"], "leave --limit out"),
         (["split", "images", "--val", "0.9", "--calibration", "0.9"], "leave some for train"),
+        (["train", ""], "no such folder or file"),
+        (["train", "a=~nobody-of-that-name/images"], "no such folder or file: ~nobody-of-that-name/images"),
         (["evaluate", "images", "--bundle", "nowhere"], "no bundle"),
         (["evaluate", "images", "--split", "val"], "val"),
         (["export", "--run", "nowhere", "-o", "out"], "no run"),

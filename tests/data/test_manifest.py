@@ -519,6 +519,8 @@ def test_repeated_rows(tmp_path):
 
 def test_missing_empty_and_foreign_sources(tmp_path):
     assert "no such folder or file" in refused(tmp_path / "nowhere")
+    for absent in ("", "a=", "~nobody-of-that-name/images", "a=~nobody-of-that-name/images"):
+        assert refused(absent).startswith("no such folder or file")
     (tmp_path / "void" / "benign").mkdir(parents=True)
     assert "holds no images" in refused(tmp_path / "void")
     assert "neither a folder nor a CSV" in refused(put(tmp_path / "a.jpg"))

@@ -247,6 +247,7 @@ def test_images_without_heat_leave_the_check_of_weights_out(predictor, tmp_path,
     report = check_explanations(predictor, manifest, list("abcdef"), name="x", n_available=6, resamples=100)
     assert (report.n_without_heat, report.weights, report.maps, report.examples) == (6, None, [], [])
     assert [finding.answer for finding in list_findings(report)] == ["cannot say"] * 3
+    assert {finding.sentence for finding in list_findings(report)} == {"No image has any heat."}
     assert any("no image" in note.lower() for note in report.notes)
 
 

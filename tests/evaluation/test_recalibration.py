@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,6 +201,7 @@ def test_an_intercept_by_hand():
     assert found.intercept.value == pytest.approx(-np.log(3))
     assert found.intercept.high - found.intercept.value == pytest.approx(1.96 / np.sqrt(75), rel=0.01)
     assert found.brier.value == 0.25
+    assert (found.slope.value, found.slope.note) == (None, "the model says the same of every image")
 
 
 def test_copies_of_an_image_make_no_interval_narrower():
@@ -269,6 +271,10 @@ def test_what_is_known_is_said_in_words():
 def test_a_saved_bundle_says_where_it_was_calibrated_and_decides_so(bundle_copy, tmp_path, image_files):
     manifest = make_manifest(many(60, 30))
     data, old = draw(30, 60), bundles.load(bundle_copy)
+    old = replace(
+        old, facts={**old.facts, "notice": "Drawn.", "calibration_notice": "Calibrated on 3 melanomas."}
+    )
+    assert old.notice == "Drawn. Calibrated on 3 melanomas."
     result = recalibrate(old.calibration, data, prevalence=0.1, resamples=100)
     new = save(result, old, manifest, data, tmp_path / "new")
     assert (new.calibration, new.operating_point) == (result.calibration, result.operating_point)
@@ -279,7 +285,10 @@ def test_a_saved_bundle_says_where_it_was_calibrated_and_decides_so(bundle_copy,
     assert (said["n_melanoma"], said["n_other"], said["n_groups"]) == (30, 60, 90)
     assert said["prevalence_of_images"] == pytest.approx(1 / 3)
     assert said["sensitivity"] == result.sensitivity.to_dict()
-    assert {name: new.facts[name] for name in old.facts} == old.facts
+    assert new.notice == "Drawn."  # what was said of the old calibration is gone with it
+    assert {name: new.facts[name] for name in new.facts if name != "recalibration"} == {
+        name: old.facts[name] for name in old.facts if name != "calibration_notice"
+    }
     again = save(result, old, manifest, data, tmp_path / "again")
     assert again.digest == new.digest
     for row in Predictor(new).score([str(path) for path in image_files]):

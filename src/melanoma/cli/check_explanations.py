@@ -72,7 +72,7 @@ def check_explanations(
         data=data,
         output=output,
     )
-    notice = predictor.bundle.facts.get("notice")
+    notice = predictor.bundle.notice
     facts = {
         "bundle": f"{predictor.bundle.name}, {predictor.digest}",
         "files left out": f"{chosen.n_skipped} (empty, or missing)",

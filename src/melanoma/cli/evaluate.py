@@ -202,7 +202,7 @@ def _open_bundle(bundle: str | None) -> _Model:
         opened.name,
         predictor,
         opened.folder,
-        opened.facts.get("notice"),
+        opened.notice,
         opened.calibration.prevalence,
         opened.facts.get("sources"),
     )

@@ -119,12 +119,17 @@ def _write_of_bundle(
 
 def _write_of_run(run: Path, output: Path, form: Format, quantize: Quantize) -> None:
     from melanoma import runs
+    from melanoma.cli.run_listener import RunListener
 
     if form is Format.SAVED_MODEL:
         runs.export_saved_model(run, output)
         typer.echo(f"SavedModel: {output}")
         return
-    bundle = runs.export(run, output, quantize.value)
+    listener = RunListener()
+    try:
+        bundle = runs.export(run, output, quantize.value, listener)
+    finally:
+        listener.close()
     typer.echo(
         f"bundle: {bundle.folder}, {bundle.network.stat().st_size / 1e6:.1f} MB, digest {bundle.digest}"
     )

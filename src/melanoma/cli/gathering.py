@@ -82,17 +82,33 @@ def gather(output: Path, settings: Settings) -> Iterator[Gathering]:
     path = part_of(output)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            _lock(file, path)
+        with _open_locked(path) as file:
             _begin(file, path, settings)
             gathering = Gathering(path, file)
             yield gathering
-        if gathering.done:  # closed by now: Windows deletes no open file
+            if gathering.done and os.name != "nt":  # while nobody else can have begun another
+                path.unlink(missing_ok=True)
+        if gathering.done and os.name == "nt":  # which deletes no open file
             path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot write {output}: {error.strerror or error}; choose another place"
         ) from error
+
+
+def _open_locked(path: Path) -> IO[bytes]:
+    """The file, held for this process; not one that another command has finished with and deleted meanwhile."""
+    while True:
+        file = path.open("ab")
+        try:
+            _lock(file, path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 def _begin(file: IO[bytes], path: Path, settings: Settings) -> None:

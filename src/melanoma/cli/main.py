@@ -6,12 +6,12 @@ memory, than an image takes to be judged.
 
 import errno
 import sys
-import warnings
 from typing import NoReturn
 
 from melanoma.cli import streams
 from melanoma.cli.progress import say
 from melanoma.errors import MelanomaError, MissingExtraError, UserError
+from melanoma.processes import ignore_image_warnings
 
 EXTRAS = {
     "bench": (
@@ -47,9 +47,7 @@ EXTRAS = {
 def run() -> NoReturn:
     """Run the command and end the process: 0 done, 2 the user's error, 1 ours, 130 Ctrl-C."""
     streams.open_missing()
-    if not sys.warnoptions:
-        for module in ("PIL", "pydicom"):  # what they say of a damaged image stands in the result row
-            warnings.filterwarnings("ignore", module=module)
+    ignore_image_warnings()
     try:
         _run_command()
     except UserError as error:

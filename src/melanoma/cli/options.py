@@ -45,13 +45,20 @@ def parse_labels(labels: Sequence[str] | None) -> dict[str, int]:
 
 def check_sources(data: Sequence[str]) -> None:
     """Raise ManifestError for a source, given as PATH or NAME=PATH, that is not there."""
+    from melanoma.data.manifest import name_source
+
     for source in data:
-        places = [Path(text).expanduser() for text in (source, source.partition("=")[2]) if text]
-        if not any(place.exists() for place in places):
-            raise ManifestError(f"no such folder or file: {places[-1]}")
+        name_source(source)
 
 
 def resolve_inputs(data: Sequence[str]) -> set[Path]:
-    """Every path that sources, given as PATH or NAME=PATH, may mean."""
+    """Every path that sources, given as PATH or NAME=PATH, may mean. Raises ManifestError."""
     texts = {text for source in data for text in (source, source.partition("=")[2]) if text}
-    return {Path(text).expanduser().resolve() for text in texts}
+    return {_expand(text).resolve() for text in texts}
+
+
+def _expand(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # a home folder of nobody
+        raise ManifestError(f"no such folder or file: {text}") from error

@@ -9,7 +9,7 @@ from melanoma.cli import predictors
 from melanoma.cli.progress import say, show_progress
 from melanoma.errors import ConfigError
 
-WORTH_IT = 10_000  # images: below, a start costs more than it gains over threads (benchmarks/cluster.py)
+WORTH_IT = 10_000  # images: below, a start costs more than it gains (benchmarks/cluster.py)
 
 
 def run(asked: argparse.Namespace) -> tuple[Counter[str], int]:

@@ -50,7 +50,7 @@ def stress(
         output,
         title=f"{predictor.bundle.name} under stress: {name}",
         facts=facts,
-        notice=predictor.bundle.facts.get("notice"),
+        notice=predictor.bundle.notice,
         looks=inputs.note_look(
             "melanoma stress",
             sample.manifest.table,

@@ -177,7 +177,7 @@ def _name_sources(sources: Sequence[str]) -> dict[str, Path]:
     """Name and absolute path of every source, in order. Raises ManifestError on a repeated name."""
     named: dict[str, Path] = {}
     for source in sources:
-        name, path = _name_source(source)
+        name, path = name_source(source)
         if name in named:
             raise ManifestError(f"two sources are called {name!r}; name one of them: NAME=PATH")
         named[name] = path
@@ -186,15 +186,19 @@ def _name_sources(sources: Sequence[str]) -> dict[str, Path]:
     return named
 
 
-def _name_source(source: str) -> tuple[str, Path]:
+def name_source(source: str) -> tuple[str, Path]:
+    """Name and absolute path of a source, given as PATH or NAME=PATH. Raises ManifestError when it is not there."""
     name, equals, rest = source.partition("=")
+    whole = not equals
     try:
-        whole = not equals or Path(source).exists()
+        whole = whole or Path(source).exists()
         path = Path(os.path.abspath(Path(source if whole else rest).expanduser()))  # noqa: PTH100, keeps links
         if not (source if whole else rest) or not path.exists():
             raise ManifestError(f"no such folder or file: {source if whole else rest}")
     except OSError as problem:
         raise ManifestError(f"cannot read {source}: {problem.strerror}") from problem
+    except RuntimeError as problem:  # a home folder of nobody
+        raise ManifestError(f"no such folder or file: {source if whole else rest}") from problem
     if not whole and not name:
         raise ManifestError(f"{source!r} has no name before the =; use NAME=PATH")
     default = path.name if path.is_dir() else path.stem

@@ -38,7 +38,7 @@ def read_table(
     return table.fillna("")
 
 
-def write_table(table: pd.DataFrame, path: Path, *, float_format: str | None = None) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a CSV; file names that are no UTF-8 as they are. Raises OutputError."""
     with replacing(path) as temporary:
         table.to_csv(
@@ -48,5 +48,4 @@ def write_table(table: pd.DataFrame, path: Path, *, float_format: str | None = N
             # Quoting only where needed leaves a carriage return in a file name bare, and the row breaks there.
             quoting=csv.QUOTE_NONNUMERIC,
             errors="surrogateescape",
-            float_format=float_format,
         )

@@ -7,6 +7,7 @@ from melanoma.evaluation.card import AWAY, HOME, Card, JudgedSet
 from melanoma.evaluation.card_facts import MEASURED
 from melanoma.evaluation.pages import format_interval, format_number, format_percent
 from melanoma.evaluation.subgroups import MIN_OF_CLASS
+from melanoma.inference.bundle import NOTICES
 
 FEW_MELANOMAS: Final = 100
 
@@ -17,8 +18,7 @@ def list_limits(card: Card) -> list[str]:
 
 
 def _say_images(card: Card) -> Iterator[str]:
-    if card.facts.get("notice"):
-        yield str(card.facts["notice"])
+    yield from (str(card.facts[name]) for name in NOTICES if card.facts.get(name))
     if not card.judged:
         yield "No evaluation was given: nothing is known of how good the model is."
         return

@@ -44,7 +44,7 @@ def save(
     page = render(report, title=title, facts=facts, notice=notice, looks=looks)
     json_name, csv_name, page_name = NAMES
     write_text(folder / json_name, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    write_table(report.rows, folder / csv_name, float_format="%.6g")
+    write_table(report.rows, folder / csv_name)
     write_text(folder / page_name, page)
 
 

@@ -13,6 +13,8 @@ from melanoma.evaluation.weight_check import WeightCheck
 ALIKE: Final = 0.5  # rank correlation from which on maps count as alike
 
 _FEW: Final = "Too few images to say."
+_NO_LESION: Final = "In no image with heat a lesion was found."
+_NO_HEAT: Final = "No image has any heat."
 
 Answer = Literal["yes", "no", "cannot say"]
 
@@ -33,20 +35,22 @@ def list_findings(report: Explanations) -> list[Finding]:
 
 def _find(report: Explanations) -> Iterator[Finding]:
     everything = report.parts[0]
-    figures = everything.figures
+    figures, cold = everything.figures, report.n_without_heat == everything.n
     classes = [part for part in report.parts if part.by == "class" and part.name != CLASSES[UNLABELLED]]
     for part in classes or [everything]:
         on_lesion = part.figures["heat_on_lesion"]
         if on_lesion.value is not None:
             yield from _ask_lesion(part)
         else:
-            yield Finding(f"Does the heat lie on the lesion{_name(part)}?", "cannot say", _FEW)
+            why = _NO_HEAT if cold else _FEW if part.n_localised else _NO_LESION
+            yield Finding(f"Does the heat lie on the lesion{_name(part)}?", "cannot say", why)
     if figures["heat_outside_field"].value is not None:
         yield _ask_frame(everything, classes)
     if report.weights is not None:
         yield _ask_weights(report.weights)
     if figures["change_hottest"].value is None:
-        yield Finding("Does hiding the hottest tenth of the image matter?", "cannot say", _FEW)
+        why = _NO_HEAT if cold else _FEW
+        yield Finding("Does hiding the hottest tenth of the image matter?", "cannot say", why)
     else:
         yield _ask_change(figures)
         yield from (

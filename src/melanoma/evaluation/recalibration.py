@@ -256,6 +256,9 @@ def save(
         "prevalence_of_images": float(data.y_true.mean()),
         "n_domain": 0 if domain is None else domain.n,
     }
+    facts = {
+        name: value for name, value in bundle.facts.items() if name != "calibration_notice"
+    }  # of the old one
     return bundles.save(
         folder,
         bundle.network,
@@ -263,7 +266,7 @@ def save(
         preprocessing=bundle.preprocessing,
         calibration=result.calibration,
         operating_point=result.operating_point,
-        facts={**bundle.facts, FACT: {**where, **result.to_dict()}},
+        facts={**facts, FACT: {**where, **result.to_dict()}},
         domain=bundle.domain if domain is None else domain,
     )
 
@@ -279,13 +282,14 @@ def describe_unreadable(data: Logits) -> list[str]:
 
 
 def describe_before(bundle: bundles.Bundle, data: Logits) -> str:
-    """What the old bundle's threshold gives on these images, refused ones left aside."""
+    """What the old bundle's threshold gives on these images, those judged too that its domain check refuses."""
     threshold = bundle.operating_point.threshold
     referred = bundle.calibration.transform(data.logit) >= threshold
     found, spared = referred[data.y_true == 1].mean(), 1 - referred[data.y_true == 0].mean()
+    judged = ", the images that it refuses judged like the others" if data.n_refused else ""
     return (
         f"before: threshold {threshold:.3f} at a prevalence of {bundle.calibration.prevalence:.3g};"
-        f" here sensitivity {found:.3f}, specificity {spared:.3f}"
+        f" here sensitivity {found:.3f}, specificity {spared:.3f}{judged}"
     )
 
 

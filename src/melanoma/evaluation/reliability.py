@@ -83,6 +83,8 @@ def _find_intercept(log_odds: Floats, y_true: Integers, group: Integers) -> Esti
 
 def _find_slope(log_odds: Floats, y_true: Integers, group: Integers) -> Estimate:
     melanoma = y_true == 1
+    if log_odds.min() == log_odds.max():
+        return Estimate(None, None, None, "the model says the same of every image")
     if log_odds[melanoma].min() >= log_odds[~melanoma].max():
         return Estimate(None, None, None, "the model separates the classes")
     slope, intercept = fit_logistic(log_odds, y_true.astype(np.float64))

@@ -24,6 +24,7 @@ DESCRIPTION = "bundle.json"
 NETWORK = "network.tflite"
 DOMAIN = "domain.npz"
 CLASSES = ("other", "melanoma")
+NOTICES = ("notice", "calibration_notice")  # facts: of the training images, and of too few to calibrate on
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Bundle:
     def network(self) -> Path:
         """The runtime network's file."""
         return self.folder / NETWORK
+
+    @property
+    def notice(self) -> str | None:
+        """What must be said beside every figure of this bundle, if anything."""
+        return " ".join(str(self.facts[name]) for name in NOTICES if self.facts.get(name)) or None
 
 
 def default_folder() -> Path:

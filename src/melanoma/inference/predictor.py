@@ -62,7 +62,8 @@ def load_predictor(
 class Predictor:
     """Judges images with one bundle. Safe to use from several threads.
 
-    The bundle's files are read once, so they may be replaced while it works.
+    The bundle's files are read once, so they may be replaced while it works (`scoring.score_files` reads them again
+    in every process that it starts).
     """
 
     def __init__(

@@ -11,7 +11,8 @@ export function showRightness(element, model) {
     element.replaceChildren(make("p", say("rightUnknown")));
     return;
   }
-  const parts = model.facts.notice ? [make("p", translate(model.facts.notice), "alarm")] : [];
+  const notices = [model.facts.notice, model.facts.calibration_notice].filter(Boolean);
+  const parts = notices.map((notice) => make("p", translate(notice), "alarm"));
   for (const result of results) {
     const { sensitivity, specificity } = result.figures;
     if (sensitivity?.value != null && specificity?.value != null)
