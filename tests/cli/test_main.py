@@ -38,6 +38,12 @@ def test_help_and_version(run_melanoma):
     assert run_melanoma("predict", "-h")[0] == 0
 
 
+def test_the_package_runs_as_a_module():
+    words = [sys.executable, "-m", "melanoma", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"melanoma {__version__}\n"
+
+
 def test_no_command_shows_the_help(run_melanoma):
     code, out, err = run_melanoma()
     assert code == 2
