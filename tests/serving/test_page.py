@@ -294,9 +294,14 @@ def test_the_prevalence_of_a_practice_moves_numbers_and_no_decision(page, folder
     for text in ("0", "100", "two", ""):
         page.fill("#prevalence", text)
         assert "from 0.001 to 99.9" in page.locator("#prevalence-note").inner_text()
+    number = card.locator("[data-part=number]")
+    before = number.inner_text()
     page.click("text=Reset")
-    page.wait_for_function("() => document.querySelector('#prevalence').value === '32.1'")
-    assert read_number(card.locator("[data-part=number]").inner_text()) == pytest.approx(expected, abs=0.006)
+    page.wait_for_function(
+        "([one, before]) => one.innerText !== before", arg=[number.element_handle(), before]
+    )
+    assert page.input_value("#prevalence") == "32.1"
+    assert read_number(number.inner_text()) == pytest.approx(expected, abs=0.006)
 
 
 def test_thirty_at_once_are_listed_sorted_filtered_and_downloaded(page, folder, predictor):
