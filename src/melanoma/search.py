@@ -45,7 +45,7 @@ class Range:
 def read_space(path: Path, recipe: str, overrides: Sequence[str]) -> list[Range]:
     """Ranges by key, from a YAML file such as `optimizer.learning_rate: {log_uniform: [0.00001, 0.001]}`.
 
-    Every value or end is tried in the recipe, and with every one of each other key, so that no draw makes none.
+    Every value or end is tried in the recipe, and with every one of each other key, since some keys limit one another.
     Raises ConfigError for what makes no recipe.
     """
     try:
