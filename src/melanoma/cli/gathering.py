@@ -98,17 +98,19 @@ def gather(output: Path, settings: Settings) -> Iterator[Gathering]:
 
 def _open_locked(path: Path) -> IO[bytes]:
     """The file, held for this process; not one that another command has finished with and deleted meanwhile."""
-    while True:
+    tries = 10  # where a file system numbers files anew at every look, the last one is taken
+    for number in range(tries):
         file = path.open("ab")
         try:
             _lock(file, path)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                    return file
+                if number == tries - 1 or os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    break
         except BaseException:
             file.close()
             raise
         file.close()
+    return file
 
 
 def _begin(file: IO[bytes], path: Path, settings: Settings) -> None:
